@@ -1,0 +1,104 @@
+"""The values that move through the server. All are frozen; none knows how it is stored or sent."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """A publish that passed the rules and has no place in its topic yet.
+
+    `message` is the JSON text as the publisher wrote it; `fingerprint` a signed 64-bit hash of
+    producer and content, equal for equal content however its JSON is spaced or ordered.
+    """
+
+    topic: str
+    message_id: str
+    message: Raw
+    producer: str
+    fingerprint: int
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A stored message. Encoded as JSON it is the message of the protocol, field for field."""
+
+    topic: str
+    message_id: str
+    message: Raw
+    producer: str
+    timestamp: float
+    sequence: int
+
+
+class Published(msgspec.Struct, frozen=True, gc=False):
+    """What became of a draft. A duplicate carries the message that was stored the first time."""
+
+    message: Message
+    duplicate: bool
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """A consumer says that it processed a message; no sequence means every one with that id."""
+
+    consumer: str
+    topic: str
+    message_id: str
+    sequence: int | None = None
+
+
+class Interest(msgspec.Struct, frozen=True, gc=False):
+    """A consumer wants a topic or a pattern; kept from the first time on."""
+
+    consumer: str
+    topic: str
+
+
+class Consumption(msgspec.Struct, frozen=True, gc=False):
+    """A recorded consumption, as `GET /consumptions` shows it."""
+
+    consumer: str
+    topic: str
+    message_id: str
+    message: Raw
+    timestamp: float
+
+
+class TopicPosition(msgspec.Struct, frozen=True, gc=False):
+    """Where a topic stands: its last sequence (0: nothing yet) and the first one retained."""
+
+    topic: str
+    sequence: int
+    first: int
+
+
+class TopicSummary(msgspec.Struct, frozen=True, gc=False):
+    """A row of `GET /topics`, without what only the hub knows (subscribers)."""
+
+    topic: str
+    sequence: int
+    messages: int
+    producers: int
+    last_published_at: float | None
+
+
+class Edge(msgspec.Struct, frozen=True, gc=False):
+    """A stored total: a producer's messages on a topic, or a consumer's consumptions of it."""
+
+    name: str
+    topic: str
+    count: int
+    last_at: float
+
+
+def is_pattern(topic: str) -> bool:
+    return topic.endswith("*")
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a topic or pattern covers a topic. `*` alone leaves out the server's own `$` topics."""
+    if pattern == "*":
+        return not topic.startswith("$")
+    if pattern.endswith("*"):
+        return topic.startswith(pattern[:-1])
+    return pattern == topic

@@ -1,0 +1,53 @@
+"""The seam between who delivers (the hub) and how bytes leave (one class a protocol)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Broadcast:
+    """Payloads of one event, in order, on their way to many connections.
+
+    Each wire form (frames of a protocol and namespace) is made once, however many connections
+    of that form there are: `broadcast.form(make)` calls `make(broadcast)` the first time and
+    remembers what it returned, by `make` itself.
+    """
+
+    __slots__ = ("_forms", "event", "payloads")
+
+    def __init__(self, event: str, payloads: Sequence[bytes]) -> None:
+        self.event = event
+        self.payloads = payloads
+        self._forms: dict[Any, Any] = {}
+
+    def form(self, make: Callable[[Broadcast], T]) -> T:
+        made = self._forms.get(make)
+        if made is None:
+            made = self._forms[make] = make(self)
+        return made  # type: ignore[no-any-return]
+
+
+class Connection(Protocol):
+    """One client on one namespace, whatever carries it.
+
+    Owned by the event loop: every method is called on it and none of them blocks, except
+    `wait_drained`, which waits in the calling greenlet only.
+    """
+
+    connection_id: str
+    address: str
+
+    def send(self, broadcast: Broadcast) -> None:
+        """Put a broadcast behind all that was sent before. On a closed connection: nothing.
+
+        A connection whose unsent bytes would pass its outbound budget is closed as slow.
+        """
+
+    def wait_drained(self, timeout: float) -> bool:
+        """Wait until little is unsent, so that a replay may go on; False: timed out or closed."""
+
+    def close(self, reason: str) -> None:
+        """End it; its subscriptions go with the disconnect that follows."""
