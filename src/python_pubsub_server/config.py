@@ -1,0 +1,195 @@
+"""The settings: one table that feeds the options, the environment, `.env`, the help and the docs.
+
+`Settings` is the table. A field is a setting: its name makes the option (`--retention-seconds`)
+and the variable (`PUBSUB_RETENTION_SECONDS`), its `Rule` says how text becomes its value.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from dotenv.parser import parse_stream
+
+from .errors import ConfigurationError
+from .settings_text import boolean, choice, database_url, host, optional, origins, seconds, whole
+
+PREFIX = "PUBSUB_"
+
+# Documented names that this version does not serve. Refused, because someone who sets a secret
+# must not end up with a server that ignores it.
+UNSUPPORTED = (
+    "PUBSUB_REDIS_URL",
+    "PUBSUB_JWT_SECRET",
+    "PUBSUB_JWT_PUBLIC_KEY",
+    "PUBSUB_JWT_AUDIENCE",
+    "PUBSUB_JWT_ISSUER",
+    "PUBSUB_REQUIRE_KNOWN_USERS",
+    "PUBSUB_RATE_PUBLISH",
+    "PUBSUB_RATE_CONNECT",
+)
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """How a setting is read and explained.
+
+    `parse` turns text into the value, or raises ValueError with what to write instead.
+    """
+
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set, checked and typed; the defaults are a server that works."""
+
+    host: Annotated[str, Rule(host, "Address to listen on.")] = "0.0.0.0"
+    port: Annotated[int, Rule(whole(0, 65535), "Port to listen on; 0 takes a free one.")] = 5000
+    database_url: Annotated[str, Rule(database_url, "Where messages are stored.", secret=True)] = (
+        "sqlite:///pubsub.db"
+    )
+    durability: Annotated[
+        str,
+        Rule(
+            choice("full", "normal"),
+            "full: an answered publish survives power loss; normal: a crash of the server only.",
+        ),
+    ] = "full"
+    async_mode: Annotated[
+        str, Rule(choice("eventlet", "gevent"), "Event loop to run on; gevent must be installed.")
+    ] = "eventlet"
+    allow_anonymous: Annotated[
+        bool, Rule(boolean, "Serve other addresses than loopback without authentication.")
+    ] = False
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Rule(origins, "Origins whose pages may connect, separated by commas; * is any."),
+    ] = ()
+    retention_messages: Annotated[
+        int, Rule(whole(1), "Messages kept of each topic; older ones are trimmed.")
+    ] = 100_000
+    retention_seconds: Annotated[
+        float | None,
+        Rule(optional(seconds(above_zero=True)), "Age at which a message is trimmed; none: never."),
+    ] = None
+    deduplication_seconds: Annotated[
+        float, Rule(seconds(), "How long a repeated publish is recognised; 0: off.")
+    ] = 120.0
+    max_message_bytes: Annotated[int, Rule(whole(1), "Largest message that may be published.")] = (
+        1_048_576
+    )
+    outbound_bytes: Annotated[
+        int, Rule(whole(1), "What may wait for one slow connection before it is closed.")
+    ] = 4_194_304
+    replay_limit: Annotated[
+        int, Rule(whole(1), "Messages that one subscribe may replay on one topic.")
+    ] = 10_000
+    drain_seconds: Annotated[
+        float, Rule(seconds(), "How long a stopping server waits for work under way.")
+    ] = 10.0
+    log_level: Annotated[
+        str, Rule(choice("debug", "info", "warning", "error"), "Least serious lines to log.")
+    ] = "info"
+    log_format: Annotated[
+        str, Rule(choice("text", "json"), "text: key=value lines; json: one object a line.")
+    ] = "text"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of the table, with the names it goes by."""
+
+    name: str
+    rule: Rule
+    default: Any
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def default_text(self) -> str:
+        """The default as a user would write it."""
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        if self.default is None or self.default == ():
+            return "none"
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+
+def table() -> tuple[Setting, ...]:
+    """Every setting, in the order in which they are shown."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return tuple(
+        Setting(field.name, hints[field.name].__metadata__[0], field.default)
+        for field in msgspec.structs.fields(Settings)
+    )
+
+
+def load(options: Mapping[str, str | None], environ: Mapping[str, str], dotenv: Path) -> Settings:
+    """The settings: an option wins over the environment, that over `.env`, that over the default.
+
+    `options` maps the names of settings to text; None: not given. Raises ConfigurationError with
+    one line for each problem there is, in all three places, also where a value is overruled.
+    """
+    written = _read_dotenv(dotenv)
+    problems = [*_misnamed(environ, ""), *_misnamed(written, f" in {dotenv.name}")]
+    values: dict[str, Any] = {}
+    for setting in table():
+        sources = (
+            (f"{setting.variable} in {dotenv.name}", written.get(setting.variable)),
+            (setting.variable, environ.get(setting.variable)),
+            (setting.option, options.get(setting.name)),
+        )
+        for where, text in sources:
+            if text is None:
+                continue
+            try:
+                values[setting.name] = setting.rule.parse(text.strip())
+            except ValueError as wanted:
+                shown = "the value" if setting.rule.secret else _shown(text)
+                problems.append(f"{where}: {shown} is not valid; write {wanted}")
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return Settings(**values)
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    """The variables of a `.env` file, as written: nothing is interpolated. No file: none."""
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except (FileNotFoundError, IsADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name}: cannot be read: {error}") from error
+    unreadable = [str(binding.original.line) for binding in bindings if binding.error]
+    if unreadable:
+        lines = ", ".join(unreadable)
+        raise ConfigurationError(f"{path.name}: line {lines} cannot be read; write NAME=VALUE")
+    return {binding.key: binding.value or "" for binding in bindings if binding.key is not None}
+
+
+def _misnamed(variables: Mapping[str, str], where: str) -> Iterator[str]:
+    """A line for each variable that claims to be a setting and is none of this version."""
+    known = [setting.variable for setting in table()]
+    for name in sorted(variables):
+        if not name.startswith(PREFIX) or name in known:
+            continue
+        if name in UNSUPPORTED:
+            yield f"{name}{where} is not supported by this version; remove it"
+            continue
+        close = difflib.get_close_matches(name, [*known, *UNSUPPORTED], n=1)
+        advice = f"did you mean {close[0]}?" if close else "see pubsub-server serve --help"
+        yield f"{_shown(name)[1:-1]}{where} is not a setting; {advice}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
