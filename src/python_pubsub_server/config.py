@@ -115,9 +115,13 @@ class Setting(msgspec.Struct, frozen=True):
         return "--" + self.name.replace("_", "-")
 
     @property
+    def is_boolean(self) -> bool:
+        return isinstance(self.default, bool)
+
+    @property
     def default_text(self) -> str:
         """The default as a user would write it."""
-        if isinstance(self.default, bool):
+        if self.is_boolean:
             return str(self.default).lower()
         if self.default is None or self.default == ():
             return "none"
