@@ -38,7 +38,9 @@ def settings_options(*names: str) -> Callable[[F], F]:
         chosen = [row for row in config.table() if not names or row.name in names]
         for row in reversed(chosen):
             # `--allow-anonymous` alone means true; the others need a value.
-            alone = {"is_flag": False, "flag_value": "true"} if row.is_boolean else {}
+            alone: dict[str, Any] = (
+                {"is_flag": False, "flag_value": "true"} if row.is_boolean else {}
+            )
             option = click.option(
                 row.option,
                 row.name,
