@@ -26,7 +26,10 @@ CREATE TABLE messages (
 );
 CREATE UNIQUE INDEX messages_by_sequence ON messages (topic_id, sequence);
 CREATE INDEX messages_by_id ON messages (topic_id, message_id, fingerprint);
+-- Each index ends with the position by itself, so these list newest first, from any position.
+CREATE INDEX messages_by_topic ON messages (topic_id);
 CREATE INDEX messages_by_producer ON messages (producer);
+CREATE INDEX messages_by_topic_and_producer ON messages (topic_id, producer);
 
 CREATE TABLE consumers (
     consumer_id INTEGER PRIMARY KEY,
@@ -43,6 +46,7 @@ CREATE TABLE consumptions (
 CREATE UNIQUE INDEX consumptions_by_message ON consumptions (topic_id, sequence, consumer_id);
 CREATE INDEX consumptions_by_consumer ON consumptions (consumer_id);
 CREATE INDEX consumptions_by_topic ON consumptions (topic_id);
+CREATE INDEX consumptions_by_topic_and_consumer ON consumptions (topic_id, consumer_id);
 
 -- What a consumer wants, a topic or a pattern, and the log's position when it first said so.
 CREATE TABLE interests (

@@ -1,0 +1,231 @@
+"""SQLite: one file, one writer at a time, any number of readers beside it (WAL)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import DatabaseError
+from .database import Batch, Committed, ReadFailed, WriteFailed
+from .migrations import migrate, migrations_folder, pending, read_migrations
+from .multirow import write_rows
+from .search import indexed_words
+from .sqlite_commit import store
+from .sqlite_reader import SQLiteReader, message_of
+
+_T = TypeVar("_T")
+
+_SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+# A connection that met one of these may hold a broken view of its files: it is opened again.
+_CONNECTION_IS_DOUBTFUL = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+
+_EPOCH = "SELECT epoch FROM log"
+_START_LOG = "INSERT OR IGNORE INTO log (id, epoch, created_at) VALUES (1, ?, ?)"
+_PROGRESS = "SELECT position FROM search_progress"
+_UNINDEXED = """SELECT m.position, t.topic, m.message_id, m.message, m.producer, m.timestamp,
+    m.sequence FROM messages AS m CROSS JOIN topics AS t ON t.topic_id = m.topic_id
+    WHERE m.position > ? ORDER BY m.position LIMIT ?"""
+_ADD_WORDS = "INSERT INTO search (rowid, words)"
+_SET_PROGRESS = "UPDATE search_progress SET position = ?"
+
+
+class SQLiteDatabase:
+    """An open, migrated log in a file. `epoch` stays the same as long as the file does."""
+
+    def __init__(
+        self,
+        path: Path,
+        epoch: str,
+        durability: str,
+        deduplication_seconds: float,
+        busy_timeout_seconds: float,
+    ) -> None:
+        self.epoch = epoch
+        self._path = path
+        self._durability = durability
+        self._deduplication_seconds = deduplication_seconds
+        self._busy_timeout_seconds = busy_timeout_seconds
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        durability: str = "full",
+        deduplication_seconds: float = 120.0,
+        busy_timeout_seconds: float = 5.0,
+        migrations: Path | None = None,
+    ) -> SQLiteDatabase:
+        """Open a file, make it if there is none, and migrate it.
+
+        Raises DatabaseError, with what to do, for a file that cannot be written, is damaged, is
+        not this server's, is newer than this code or was changed by hand; it is then untouched.
+        """
+        known = read_migrations(migrations or migrations_folder())
+        _refuse_unwritable(path)
+        try:
+            connection = _connect(path, busy_timeout_seconds)
+            try:
+                pending(connection, known)
+                migrate(connection, known)
+                _use_write_ahead_log(connection, busy_timeout_seconds)
+                connection.execute(_START_LOG, (str(uuid.uuid4()), time.time()))
+                (epoch,) = connection.execute(_EPOCH).fetchone()
+            finally:
+                connection.close()
+        except DatabaseError as error:
+            raise DatabaseError(f"{path}: {error}") from error
+        except sqlite3.Error as error:
+            raise DatabaseError(f"{path}: {error}; {_advice(error)}") from error
+        return cls(path, epoch, durability, deduplication_seconds, busy_timeout_seconds)
+
+    def writer(self) -> SQLiteWriter:
+        """A writer. Its connection is opened at the first commit."""
+        return SQLiteWriter(self._open_to_write, self._deduplication_seconds)
+
+    def reader(self) -> SQLiteReader:
+        """A reader of its own connection. Raises ReadFailed when the file is not there any more."""
+        try:
+            connection = _connect(self._path, self._busy_timeout_seconds, mode="rw")
+            connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise ReadFailed(str(error)) from error
+        return SQLiteReader(connection)
+
+    def _open_to_write(self) -> sqlite3.Connection:
+        # Not "rwc": a file that vanished must not come back empty, with the old epoch.
+        connection = _connect(self._path, self._busy_timeout_seconds, mode="rw")
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]}")
+        connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        return connection
+
+
+class SQLiteWriter:
+    """Commits batches through one connection, which it opens again when it broke."""
+
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], deduplication_seconds: float
+    ) -> None:
+        self._connect = connect
+        self._window = deduplication_seconds
+        self._connection: sqlite3.Connection | None = None
+
+    def commit(self, batch: Batch) -> Committed:
+        return self._transaction(lambda connection: store(connection, batch, self._window))
+
+    def index(self, limit: int) -> int:
+        return self._transaction(lambda connection: _index(connection, limit))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do all of a piece of work or nothing of it."""
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            return _in_transaction(self._connection, work)
+        except sqlite3.Error as error:
+            if _primary_code(error) in _CONNECTION_IS_DOUBTFUL:
+                self.close()
+            raise WriteFailed(str(error)) from error
+
+
+def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    # IMMEDIATE: what is read in the transaction stays true until it commits, because other
+    # processes wait to begin theirs.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+        return result
+    finally:
+        # Some errors (disk full) have rolled back by themselves.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _index(connection: sqlite3.Connection, limit: int) -> int:
+    (progress,) = connection.execute(_PROGRESS).fetchone()
+    rows = connection.execute(_UNINDEXED, (progress, limit)).fetchall()
+    if rows:
+        write_rows(
+            connection, _ADD_WORDS, [(row[0], indexed_words(message_of(row[1:]))) for row in rows]
+        )
+        connection.execute(_SET_PROGRESS, (rows[-1][0],))
+    return len(rows)
+
+
+def _connect(path: Path, busy_timeout_seconds: float, mode: str = "rwc") -> sqlite3.Connection:
+    # Each connection is used by one native thread at a time, not always by the one that opened it.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=busy_timeout_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, patience_seconds: float) -> None:
+    # SQLite does not always wait its busy timeout here when another server starts as well.
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not is_busy or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.02)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise DatabaseError(f"{path}: the directory {folder} does not exist; make it")
+    if path.is_dir():
+        raise DatabaseError(f"{path}: this is a directory; name a file in it")
+    # SQLite keeps two more files beside the database, so the directory must be writable too.
+    for place in (folder, path):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise DatabaseError(
+                f"{path}: {place} cannot be written; give the user of this server the right to"
+            )
+
+
+def _advice(error: sqlite3.Error) -> str:
+    """What to do about a database that SQLite cannot open."""
+    code = _primary_code(error)
+    if code == sqlite3.SQLITE_NOTADB:
+        return "this is not an SQLite database; name another file"
+    if code == sqlite3.SQLITE_CORRUPT:
+        return "the file is damaged; restore it from a backup"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "another program holds it; end that program and start again"
+    return "see that the disk has room and that the user of this server may write there"
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    # Errors of the Python module itself (a closed connection, say) have no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,267 @@
+"""The SQL of a commit: a whole batch inside the transaction that the writer opened."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec import Raw
+
+from ..model import Claim, Draft, Interest, Message, Published
+from .database import Batch, Committed
+from .multirow import read_rows, read_text_rows, write_rows
+
+LARGEST_INTEGER = 2**63 - 1
+
+_FIND_TOPICS = "CROSS JOIN topics AS t ON t.topic = w.column2"
+_FIND_CONSUMERS = "CROSS JOIN consumers AS c ON c.consumer = w.column2"
+_RECENT_COLUMNS = "w.column1, m.message_id, m.message, m.producer, m.timestamp, m.sequence"
+_FIND_RECENT = """CROSS JOIN messages AS m
+    ON m.topic_id = w.column2 AND m.message_id = w.column3 AND m.fingerprint = w.column4"""
+_ADD_MESSAGES = """INSERT INTO messages
+    (topic_id, sequence, message_id, message, producer, timestamp, fingerprint)"""
+_SET_TOPICS = "INSERT INTO topics (topic_id, topic, sequence, last_published_at)"
+_ON_TOPIC = """ON CONFLICT (topic_id) DO UPDATE SET
+    sequence = excluded.sequence, last_published_at = excluded.last_published_at"""
+_ADD_PUBLISHERS = "INSERT INTO publishers (topic_id, producer, messages, last_at)"
+_ON_PUBLISHER = """ON CONFLICT (topic_id, producer) DO UPDATE SET
+    messages = messages + excluded.messages, last_at = max(last_at, excluded.last_at)"""
+_ADD_CONSUMERS = "INSERT INTO consumers (consumer_id, consumer)"
+_ADD_INTERESTS = "INSERT OR IGNORE INTO interests (consumer_id, topic, since, first_at)"
+_LAST_POSITION = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
+_CLAIM_COLUMNS = "w.column1, m.sequence, c.consumer_id IS NOT NULL"
+_KNOWN = """LEFT JOIN consumptions AS c ON c.topic_id = m.topic_id AND c.sequence = m.sequence
+    AND c.consumer_id = w.column4"""
+_FIND_CLAIMED_ID = f"""CROSS JOIN messages AS m
+    ON m.topic_id = w.column2 AND m.message_id = w.column3 {_KNOWN}"""
+_FIND_CLAIMED_SEQUENCE = f"""CROSS JOIN messages AS m
+    ON m.topic_id = w.column2 AND m.sequence = w.column5 AND m.message_id = w.column3 {_KNOWN}"""
+_ADD_CONSUMPTIONS = "INSERT INTO consumptions (topic_id, sequence, consumer_id, timestamp)"
+_ADD_READERS = "INSERT INTO readers (topic_id, consumer_id, consumptions, last_at)"
+_ON_READER = """ON CONFLICT (topic_id, consumer_id) DO UPDATE SET
+    consumptions = consumptions + excluded.consumptions, last_at = max(last_at, excluded.last_at)"""
+
+
+class _Topic(msgspec.Struct):
+    """Where a topic stands while a batch is being stored."""
+
+    topic_id: int
+    sequence: int
+    last_published_at: float = 0.0
+
+
+def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Committed:
+    """Store a batch; drafts that repeat one of the last `window` seconds are not stored again."""
+    consumers = _read_consumers(connection, batch) if batch.interests or batch.claims else {}
+    if batch.interests:
+        _store_interests(connection, batch.interests, consumers, batch.at)
+    topics = _read_topics(connection, batch)
+    published = _store_drafts(connection, batch, topics, window) if batch.drafts else []
+    claimed = _store_claims(connection, batch, topics, consumers) if batch.claims else []
+    return Committed(published, claimed)
+
+
+def _read_topics(connection: sqlite3.Connection, batch: Batch) -> dict[str, _Topic]:
+    # Read in every transaction: another server process may have written since the last one.
+    names = list({one.topic: None for one in (*batch.drafts, *batch.claims)})
+    found = read_rows(
+        connection, "w.column1, t.topic_id, t.sequence", list(enumerate(names)), _FIND_TOPICS
+    )
+    return {names[n]: _Topic(topic_id, sequence) for n, topic_id, sequence in found}
+
+
+def _store_drafts(
+    connection: sqlite3.Connection, batch: Batch, topics: dict[str, _Topic], window: float
+) -> list[Published]:
+    recent = _Recent(connection, batch.drafts, topics, window)
+    _number_new_topics(connection, batch.drafts, topics)
+    published: list[Published] = []
+    rows: list[tuple[int, int, str, str, str, float, int]] = []
+    totals: dict[tuple[int, str], list[float]] = {}
+    changed: dict[str, _Topic] = {}
+    for draft, at in zip(batch.drafts, batch.arrived_at, strict=True):
+        earlier = recent.earlier(draft, at)
+        if earlier is not None:
+            published.append(Published(earlier, True))
+            continue
+        topic = changed[draft.topic] = topics[draft.topic]
+        topic.sequence = sequence = topic.sequence + 1
+        topic.last_published_at = at
+        message = Message(
+            draft.topic, draft.message_id, draft.message, draft.producer, at, sequence
+        )
+        recent.add(draft, message)
+        published.append(Published(message, False))
+        text = str(draft.message, "utf-8")  # type: ignore[call-overload]  # Raw is a buffer
+        rows.append(
+            (
+                topic.topic_id,
+                sequence,
+                draft.message_id,
+                text,
+                draft.producer,
+                at,
+                draft.fingerprint,
+            )
+        )
+        total = totals.setdefault((topic.topic_id, draft.producer), [0, at])
+        total[0] += 1
+        total[1] = max(total[1], at)
+    write_rows(connection, _ADD_MESSAGES, rows)
+    positions = [
+        (topic.topic_id, name, topic.sequence, topic.last_published_at)
+        for name, topic in changed.items()
+    ]
+    write_rows(connection, _SET_TOPICS, positions, _ON_TOPIC)
+    edges = [(*key, int(count), last_at) for key, (count, last_at) in totals.items()]
+    write_rows(connection, _ADD_PUBLISHERS, edges, _ON_PUBLISHER)
+    return published
+
+
+def _number_new_topics(
+    connection: sqlite3.Connection, drafts: Sequence[Draft], topics: dict[str, _Topic]
+) -> None:
+    new = [name for name in {draft.topic: None for draft in drafts} if name not in topics]
+    if new:
+        (last,) = connection.execute("SELECT coalesce(max(topic_id), 0) FROM topics").fetchone()
+        for topic_id, name in enumerate(new, start=last + 1):
+            topics[name] = _Topic(topic_id, 0)
+
+
+class _Recent:
+    """The messages that a draft may repeat: stored inside the window, or earlier in the batch."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        drafts: Sequence[Draft],
+        topics: dict[str, _Topic],
+        window: float,
+    ) -> None:
+        self._window = window
+        self._messages: dict[tuple[str, str, int], list[Message]] = {}
+        if window <= 0:
+            return
+        wanted = [
+            (n, topics[draft.topic].topic_id, draft.message_id, draft.fingerprint)
+            for n, draft in enumerate(drafts)
+            if draft.topic in topics
+        ]
+        for n, message_id, text, producer, timestamp, sequence in read_text_rows(
+            connection, _RECENT_COLUMNS, wanted, _FIND_RECENT
+        ):
+            draft = drafts[n]
+            self.add(
+                draft,
+                Message(draft.topic, message_id, Raw(text), producer, timestamp, sequence),
+            )
+
+    def add(self, draft: Draft, message: Message) -> None:
+        if self._window > 0:
+            key = (draft.topic, draft.message_id, draft.fingerprint)
+            self._messages.setdefault(key, []).append(message)
+
+    def earlier(self, draft: Draft, at: float) -> Message | None:
+        """What this draft repeats. The fingerprint only finds candidates: content is compared."""
+        candidates = self._messages.get((draft.topic, draft.message_id, draft.fingerprint), ())
+        for message in candidates:
+            if (
+                message.timestamp >= at - self._window
+                and message.producer == draft.producer
+                and is_same_json(message.message, draft.message)
+            ):
+                return message
+        return None
+
+
+def is_same_json(one: Raw, other: Raw) -> bool:
+    """Whether two JSON texts mean the same, however they are spaced, escaped or ordered."""
+    if bytes(one) == bytes(other):
+        return True
+    # Compared as text: in Python 1 == 1.0 == True, in JSON a boolean is not a number.
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(text: Raw) -> str:
+    return json.dumps(json.loads(bytes(text)), sort_keys=True)
+
+
+def _read_consumers(connection: sqlite3.Connection, batch: Batch) -> dict[str, int]:
+    """The numbers of the batch's consumers; new ones get theirs here."""
+    asking: Iterable[Claim | Interest] = (*batch.interests, *batch.claims)
+    names = list({one.consumer: None for one in asking})
+    found = read_rows(
+        connection, "w.column1, c.consumer_id", list(enumerate(names)), _FIND_CONSUMERS
+    )
+    consumers = {names[n]: consumer_id for n, consumer_id in found}
+    new = [name for name in names if name not in consumers]
+    if new:
+        (last,) = connection.execute(
+            "SELECT coalesce(max(consumer_id), 0) FROM consumers"
+        ).fetchone()
+        numbered = list(enumerate(new, start=last + 1))
+        write_rows(connection, _ADD_CONSUMERS, numbered)
+        consumers.update((name, consumer_id) for consumer_id, name in numbered)
+    return consumers
+
+
+def _store_interests(
+    connection: sqlite3.Connection,
+    interests: Sequence[Interest],
+    consumers: dict[str, int],
+    at: float,
+) -> None:
+    (since,) = connection.execute(_LAST_POSITION).fetchone()
+    rows = [(consumers[one.consumer], one.topic, since, at) for one in interests]
+    write_rows(connection, _ADD_INTERESTS, rows)
+
+
+def _store_claims(
+    connection: sqlite3.Connection,
+    batch: Batch,
+    topics: dict[str, _Topic],
+    consumers: dict[str, int],
+) -> list[int | None]:
+    claimed: list[int | None] = [None] * len(batch.claims)
+    new: dict[tuple[int, int, int], None] = {}
+    totals: dict[tuple[int, int], int] = {}
+    for n, sequence, is_known in _find_claimed(connection, batch.claims, topics, consumers):
+        claim = batch.claims[n]
+        key = (topics[claim.topic].topic_id, sequence, consumers[claim.consumer])
+        is_new = not is_known and key not in new
+        claimed[n] = (claimed[n] or 0) + is_new
+        if is_new:
+            new[key] = None
+            edge = (key[0], key[2])
+            totals[edge] = totals.get(edge, 0) + 1
+    write_rows(connection, _ADD_CONSUMPTIONS, [(*key, batch.at) for key in new])
+    edges = [(*edge, count, batch.at) for edge, count in totals.items()]
+    write_rows(connection, _ADD_READERS, edges, _ON_READER)
+    return claimed
+
+
+def _find_claimed(
+    connection: sqlite3.Connection,
+    claims: Sequence[Claim],
+    topics: dict[str, _Topic],
+    consumers: dict[str, int],
+) -> list[tuple[int, int, int]]:
+    """Each message that a claim speaks of: the claim's number, the sequence, if recorded before."""
+    by_id: list[tuple[int, int, str, int]] = []
+    by_sequence: list[tuple[int, int, str, int, int]] = []
+    for n, claim in enumerate(claims):
+        topic = topics.get(claim.topic)
+        if topic is None:
+            continue
+        row = (n, topic.topic_id, claim.message_id, consumers[claim.consumer])
+        if claim.sequence is None:
+            by_id.append(row)
+        elif 0 < claim.sequence <= LARGEST_INTEGER:
+            by_sequence.append((*row, claim.sequence))
+    found = read_rows(connection, _CLAIM_COLUMNS, by_sequence, _FIND_CLAIMED_SEQUENCE)
+    found += read_rows(connection, _CLAIM_COLUMNS, by_id, _FIND_CLAIMED_ID)
+    # In the order of the claims, so that of two that speak of one message the first one counts.
+    found.sort()
+    return found
