@@ -1,0 +1,710 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from loops import BACKENDS, run_on_loop
+from python_pubsub_server.errors import ConfigurationError, ListenError
+from python_pubsub_server.runtime import Runtime, open_runtime
+
+Story = Callable[[Runtime], Any]
+Live = Callable[[Story], Any]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def live(backend: str) -> Live:
+    return lambda story: run_on_loop(backend, story)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="eventlet or gevent"):
+        open_runtime("asyncio")
+
+
+def test_opening_warns_nobody_and_patches_nothing(backend: str) -> None:
+    code = f"""
+        import warnings; warnings.simplefilter("error")
+        import socket, threading, time
+        before = socket.socket, threading.Thread, time.sleep
+        from python_pubsub_server.runtime import open_runtime
+        open_runtime({backend!r}).close()
+        assert before == (socket.socket, threading.Thread, time.sleep)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": "src"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Tasks, timers, events
+
+
+def test_tasks_run_beside_each_other(live: Live) -> None:
+    def story(runtime: Runtime) -> list[str]:
+        said: list[str] = []
+        asked, answered = runtime.event(), runtime.event()
+
+        def ask() -> None:
+            said.append("question")
+            asked.set()
+            answered.wait(5)
+            said.append("thanks")
+
+        def answer() -> None:
+            asked.wait(5)
+            said.append("answer")
+            answered.set()
+
+        tasks = [runtime.spawn(ask), runtime.spawn(answer)]
+        assert all(task.wait(5) for task in tasks)
+        return said
+
+    assert live(story) == ["question", "answer", "thanks"]
+
+
+def test_waiting_for_a_task_has_a_bound(live: Live) -> None:
+    def story(runtime: Runtime) -> tuple[bool, bool]:
+        go = runtime.event()
+        task = runtime.spawn(go.wait)
+        early = task.wait(0.01)
+        go.set()
+        return early, task.wait(5)
+
+    assert live(story) == (False, True)
+
+
+def test_a_killed_task_ends_where_it_waits(live: Live) -> None:
+    def story(runtime: Runtime) -> list[str]:
+        said = []
+
+        def wait_for_ever() -> None:
+            try:
+                runtime.event().wait()
+            finally:
+                said.append("cleaned up")
+
+        task = runtime.spawn(wait_for_ever)
+        runtime.sleep(0)
+        task.kill()
+        said.append("killed")
+        assert task.wait(5)
+        return said
+
+    assert live(story) == ["killed", "cleaned up"]
+
+
+def test_an_event_can_be_set_cleared_and_waited_for(live: Live) -> None:
+    def story(runtime: Runtime) -> list[bool]:
+        event = runtime.event()
+        seen = [event.is_set(), event.wait(0.01)]
+        event.set()
+        event.set()
+        seen += [event.is_set(), event.wait(0.01)]
+        event.clear()
+        return [*seen, event.is_set(), event.wait(0.01)]
+
+    assert live(story) == [False, False, True, True, False, False]
+
+
+def test_an_event_set_and_cleared_at_once_still_wakes_who_waited(live: Live) -> None:
+    def story(runtime: Runtime) -> list[bool]:
+        event = runtime.event()
+        woken: list[bool] = []
+        task = runtime.spawn(lambda: woken.append(event.wait(5)))
+        runtime.sleep(0)
+        event.set()
+        event.clear()
+        assert task.wait(5)
+        return woken
+
+    assert live(story) == [True]
+
+
+def test_timers_fire_in_order_and_can_be_cancelled(live: Live) -> None:
+    def story(runtime: Runtime) -> list[str]:
+        fired: list[str] = []
+        last = runtime.event()
+        runtime.after(0.03, fired.append, "second")
+        runtime.after(0.01, fired.append, "first")
+        cancelled = runtime.after(0.02, fired.append, "never")
+        runtime.after(0.05, last.set)
+        cancelled.cancel()
+        assert last.wait(5)
+        cancelled.cancel()
+        return fired
+
+    assert live(story) == ["first", "second"]
+
+
+def test_uncaught_errors_are_logged_and_harm_nothing_else(
+    live: Live, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(where: str) -> None:
+        raise ValueError(f"in {where}")
+
+    def story(runtime: Runtime) -> None:
+        ours, theirs = socket.socketpair()
+        theirs.send(b"x")
+        watch = None
+
+        def read() -> None:
+            ours.recv(1)
+            fail("watch")
+
+        watch = runtime.watch_readable(ours.fileno(), read)
+        runtime.after(0, fail, "timer")
+        runtime.call_from_thread(fail, "call")
+        runtime.spawn(fail, "task").wait(5)
+        later = runtime.event()
+        runtime.after(0.02, later.set)
+        assert later.wait(5)
+        watch.close()
+        ours.close()
+        theirs.close()
+
+    with caplog.at_level(logging.ERROR, "pubsub"):
+        live(story)
+    said = sorted(str(record.exc_info[1]) for record in caplog.records if record.exc_info)
+    assert said == ["in call", "in task", "in timer", "in watch"]
+    assert capfd.readouterr().err == ""
+
+
+# Watches
+
+
+def test_a_watch_calls_as_long_as_there_is_something_to_read(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        ours, theirs = socket.socketpair()
+        got: list[bytes] = []
+        ended = runtime.event()
+
+        def read() -> None:
+            piece = ours.recv(1)
+            got.append(piece)
+            if not piece:
+                watch.close()
+                watch.close()
+                ended.set()
+
+        watch = runtime.watch_readable(ours.fileno(), read)
+        theirs.send(b"ab")
+        runtime.sleep(0.01)
+        theirs.send(b"c")
+        theirs.close()
+        assert ended.wait(5)
+        ours.close()
+        return b"".join(got)
+
+    assert live(story) == b"abc"
+
+
+def test_one_descriptor_can_be_watched_both_ways(live: Live) -> None:
+    def story(runtime: Runtime) -> list[str]:
+        ours, theirs = socket.socketpair()
+        seen: list[str] = []
+        written, read = runtime.event(), runtime.event()
+
+        def write() -> None:
+            seen.append("writable")
+            writing.close()
+            written.set()
+
+        def take() -> None:
+            seen.append(ours.recv(10).decode())
+            read.set()
+
+        reading = runtime.watch_readable(ours.fileno(), take)
+        writing = runtime.watch_writable(ours.fileno(), write)
+        assert written.wait(5)
+        theirs.send(b"hello")
+        assert read.wait(5)
+        reading.close()
+        again = runtime.watch_readable(ours.fileno(), take)
+        again.close()
+        ours.close()
+        theirs.close()
+        return seen
+
+    assert live(story) == ["writable", "hello"]
+
+
+def test_a_watch_closed_in_the_same_turn_is_not_called(live: Live) -> None:
+    def story(runtime: Runtime) -> int:
+        pairs = [socket.socketpair() for _ in range(2)]
+        calls = []
+        watches: list[Any] = []
+
+        def close_all() -> None:
+            calls.append(1)
+            for watch in watches:
+                watch.close()
+
+        for ours, theirs in pairs:
+            theirs.send(b"x")
+            watches.append(runtime.watch_readable(ours.fileno(), close_all))
+        runtime.sleep(0.02)
+        for pair in pairs:
+            for end in pair:
+                end.close()
+        return len(calls)
+
+    assert live(story) == 1
+
+
+# Native threads
+
+
+def test_native_work_stops_only_the_task_that_waits_for_it(live: Live) -> None:
+    def story(runtime: Runtime) -> tuple[int, bool]:
+        threads = runtime.native_threads(1, "test")
+        release = threading.Event()
+        results: list[int] = []
+
+        def work(number: int) -> int:
+            assert release.wait(5)
+            return number * 2
+
+        task = runtime.spawn(lambda: results.append(threads.run(work, 21)))
+        runtime.sleep(0.01)
+        release.set()  # only a loop that still turns gets here
+        assert task.wait(5)
+        return results[0], threads.close(5)
+
+    assert live(story) == (42, True)
+
+
+def test_native_work_raises_where_it_is_waited_for(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        threads = runtime.native_threads(2, "test")
+        with pytest.raises(ZeroDivisionError):
+            threads.run(lambda: 1 // 0)
+        assert threads.run(lambda: "still there") == "still there"
+        threads.close(5)
+        with pytest.raises(RuntimeError):
+            threads.run(int)
+
+    live(story)
+
+
+def test_native_work_can_take_too_long(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        threads = runtime.native_threads(1, "test")
+        release = threading.Event()
+        with pytest.raises(TimeoutError):
+            threads.run(release.wait, timeout=0.01)
+        assert not threads.close(0.01)
+        release.set()
+        assert threads.close(5)
+
+    live(story)
+
+
+def test_one_thread_keeps_the_order_and_close_finishes_what_is_queued(live: Live) -> None:
+    def story(runtime: Runtime) -> list[int]:
+        threads = runtime.native_threads(1, "test")
+        done: list[int] = []
+        on_loop = threading.current_thread()
+
+        def then(result: int, error: BaseException | None) -> None:
+            assert error is None and threading.current_thread() is on_loop
+            done.append(result)
+
+        for number in range(100):
+            threads.submit(lambda number=number: number, then=then)
+        assert threads.close(5)
+        return done
+
+    assert live(story) == list(range(100))
+
+
+def test_many_threads_call_the_loop_and_no_call_is_lost(live: Live) -> None:
+    def story(runtime: Runtime) -> int:
+        got: list[tuple[int, int]] = []
+        every = runtime.event()
+
+        def take(thread: int, number: int) -> None:
+            got.append((thread, number))
+            if len(got) == 4000:
+                every.set()
+
+        def call(thread: int) -> None:
+            for number in range(1000):
+                runtime.call_from_thread(take, thread, number)
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        assert every.wait(10)
+        for thread in threads:
+            thread.join()
+        for thread_number in range(4):
+            own = [number for thread, number in got if thread == thread_number]
+            assert own == list(range(1000))
+        return len(got)
+
+    assert live(story) == 4000
+
+
+def test_calls_that_call_again_leave_turns_to_others(live: Live) -> None:
+    def story(runtime: Runtime) -> bool:
+        stop = []
+
+        def again() -> None:
+            if not stop:
+                runtime.call_from_thread(again)
+
+        again()
+        runtime.sleep(0.02)
+        stop.append(True)
+        return True
+
+    assert live(story)
+
+
+def test_a_signal_wakes_an_idle_loop(backend: str) -> None:
+    code = f"""
+        import signal
+        from python_pubsub_server.runtime import open_runtime
+        runtime = open_runtime({backend!r})
+        woken = runtime.event()
+        signal.signal(signal.SIGTERM, lambda *_: runtime.call_from_thread(woken.set))
+        print("idle", flush=True)
+        assert woken.wait(60)
+        print("woken", flush=True)
+        runtime.close()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": "src"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "idle\n"
+    time.sleep(0.1)  # lets it reach the wait; a loop that is not idle yet passes as well
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=10)
+    assert (out, err, process.returncode) == ("woken\n", "", 0)
+
+
+# Listening
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
+def test_listen_on_a_free_port(live: Live, host: str, family: str) -> None:
+    if host == "::1" and not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+
+    def story(runtime: Runtime) -> None:
+        listener = runtime.listen(host, 0)
+        assert listener.getsockname()[0] == family
+        socket.create_connection(listener.getsockname()[:2]).close()
+        listener.close()
+
+    live(story)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [
+        ("127.0.0.1", None, "port is in use"),
+        ("203.0.113.1", 0, "no such address"),
+        ("no such host", 0, "no such address"),
+        ("127.0.0.1", 70000, "0 to 65535"),
+    ],
+)
+def test_listen_says_in_one_line_why_not(
+    live: Live, host: str, port: int | None, reason: str
+) -> None:
+    def story(runtime: Runtime) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as other,
+            pytest.raises(ListenError) as caught,
+        ):
+            runtime.listen(host, other.getsockname()[1] if port is None else port)
+        assert reason in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    live(story)
+
+
+# The HTTP server: clients live in native threads
+
+
+class Serving:
+    """A server with an application, as seen from a story."""
+
+    def __init__(self, runtime: Runtime, app: Callable[..., Any]) -> None:
+        self.runtime = runtime
+        self.listener = runtime.listen("127.0.0.1", 0)
+        self.address = self.listener.getsockname()
+        self.server = runtime.serve(self.listener, app)
+        self.task = runtime.spawn(self.server.run)
+        self.clients = runtime.native_threads(4, "client")
+
+    def exchange(self, *requests: bytes) -> bytes:
+        """Everything that the server sends until it closes."""
+        return self.clients.run(self._exchange, requests, timeout=10)
+
+    def _exchange(self, requests: tuple[bytes, ...]) -> bytes:
+        with socket.create_connection(self.address, timeout=8) as client:
+            for request in requests:
+                client.sendall(request)
+            got = b""
+            while piece := client.recv(65536):
+                got += piece
+        return got
+
+    def stop(self) -> None:
+        self.server.stop()
+        assert self.task.wait(5)
+        assert self.clients.close(5)
+
+
+@contextlib.contextmanager
+def serving(runtime: Runtime, app: Callable[..., Any]) -> Iterator[Serving]:
+    served = Serving(runtime, app)
+    try:
+        yield served
+    finally:
+        served.stop()
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    body = environ["wsgi.input"].read() or b"hello"
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body]
+
+
+def test_requests_are_answered_and_connections_kept(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def talk() -> list[bytes]:
+            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=5)
+            answers = []
+            for body in (b"one", b"", b"three"):
+                client.request("POST", "/", body)
+                answers.append(client.getresponse().read())
+                port = client.sock.getsockname()[1]
+                answers.append(port)
+            client.close()
+            return answers
+
+        with serving(runtime, hello) as served:
+            answers = served.clients.run(talk)
+        assert answers[::2] == [b"one", b"hello", b"three"]
+        assert len(set(answers[1::2])) == 1
+
+    live(story)
+
+
+def test_headers_and_body_are_one_write(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def first_piece() -> bytes:
+            # A segment is acknowledged late by a peer that has nothing to say: what was
+            # written apart would arrive apart.
+            with socket.create_connection(served.address, timeout=5) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                return client.recv(65536)
+
+        with serving(runtime, hello) as served:
+            for _ in range(20):
+                assert served.clients.run(first_piece).endswith(b"hello")
+
+    live(story)
+
+
+def test_a_streamed_answer_arrives_piece_by_piece(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        more = runtime.event()
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+            start_response("200 OK", [("Content-Type", "text/event-stream")])
+            yield b"first"
+            assert more.wait(5)
+            yield b"second"
+
+        def read() -> tuple[bytes, bytes]:
+            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=5)
+            client.request("GET", "/")
+            answer = client.getresponse()
+            first = answer.read1()
+            runtime.call_from_thread(more.set)
+            rest = answer.read()
+            client.close()
+            return first, rest
+
+        with serving(runtime, app) as served:
+            assert served.clients.run(read) == (b"first", b"second")
+
+    live(story)
+
+
+def test_an_error_of_the_application_is_logged_and_shows_no_traceback(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        raise ValueError("a bug")
+
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, app) as served:
+            return served.exchange(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    answer = live(story)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"Traceback" not in answer and b"a bug" not in answer
+    assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /" + b"x" * 10000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+def test_malformed_and_oversized_requests_are_refused_without_html(
+    live: Live, request_: bytes
+) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            answer = served.exchange(request_)
+            assert served.exchange(
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            ).endswith(b"hello")
+            return answer
+
+    answer = live(story)
+    assert answer.split(b" ")[1][:2] in (b"40", b"41", b"43")
+    assert b"<" not in answer
+
+
+def test_more_connections_than_1024_are_served(live: Live) -> None:
+    def story(runtime: Runtime) -> int:
+        def open_many() -> int:
+            clients = [socket.create_connection(served.address, timeout=10) for _ in range(1100)]
+            answered = 0
+            for client in clients:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            for client in clients:
+                answered += client.recv(1000).endswith(b"hello")
+                client.close()
+            return answered
+
+        with serving(runtime, hello) as served:
+            return int(served.clients.run(open_many))
+
+    assert live(story) == 1100
+
+
+def test_drain_answers_what_was_asked_and_closes_what_idles(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        asked, go = runtime.event(), runtime.event()
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            asked.set()
+            go.wait(5)
+            return hello(environ, start_response)
+
+        with serving(runtime, app) as served:
+            idle = socket.create_connection(served.address, timeout=5)
+            answers: list[bytes] = []
+            request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+            client = runtime.spawn(lambda: answers.append(served.exchange(request)))
+            assert asked.wait(5)
+            served.server.stop_accepting()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(served.address, timeout=5)
+            assert not served.server.drain(0.01)
+            assert served.clients.run(idle.recv, 1) == b""
+            idle.close()
+            go.set()
+            assert served.server.drain(5)
+            assert client.wait(5)
+            assert answers[0].endswith(b"hello")
+            assert b"connection: close" in answers[0].lower()
+
+    live(story)
+
+
+def test_stop_ends_what_does_not_end_by_itself(live: Live) -> None:
+    def story(runtime: Runtime) -> bool:
+        asked = runtime.event()
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            asked.set()
+            runtime.event().wait()
+            return []
+
+        served = Serving(runtime, app)
+        client = runtime.spawn(served.exchange, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert asked.wait(5)
+        served.server.stop()
+        ended = served.task.wait(5) and client.wait(5)
+        assert served.clients.close(5)
+        return ended and served.server.drain(5)
+
+    assert live(story) is True
+
+
+def test_a_socket_taken_over_outlives_its_request_and_the_server(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        taken: list[Any] = []
+        got = runtime.event()
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            taken.extend(runtime.take_over(environ))
+            got.set()
+            return []
+
+        with serving(runtime, app) as served:
+            early = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nearly"
+            client = socket.create_connection(served.address, timeout=5)
+            client.sendall(early)
+            assert got.wait(5)
+            assert served.server.drain(5)  # the server has let go of it
+        sock, ahead = taken
+        assert not sock.getblocking()
+        read = runtime.event()
+        pieces: list[bytes] = [ahead]
+
+        def take() -> None:
+            pieces.append(sock.recv(100))
+            read.set()
+
+        watch = runtime.watch_readable(sock.fileno(), take)
+        client.sendall(b" and late")
+        assert read.wait(5)
+        sock.send(b"raw")
+        assert client.recv(100) == b"raw"
+        watch.close()
+        sock.close()
+        client.close()
+        return b"".join(pieces)
+
+    assert live(story) == b"early and late"
