@@ -64,6 +64,13 @@ class Consumption(msgspec.Struct, frozen=True, gc=False):
     timestamp: float
 
 
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """Some of a topic's messages, oldest first; `is_last`: there was nothing behind them."""
+
+    messages: list[Message]
+    is_last: bool
+
+
 class TopicPosition(msgspec.Struct, frozen=True, gc=False):
     """Where a topic stands: its last sequence (0: nothing yet) and the first one retained."""
 
@@ -96,7 +103,7 @@ def is_pattern(topic: str) -> bool:
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """Whether a topic or pattern covers a topic. `*` alone leaves out the server's own `$` topics."""
+    """Whether a topic or pattern covers a topic. `*` alone leaves out the server's `$` topics."""
     if pattern == "*":
         return not topic.startswith("$")
     if pattern.endswith("*"):

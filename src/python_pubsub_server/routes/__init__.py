@@ -1,0 +1,90 @@
+"""The HTTP doors, as a table: method, path, function. Flask serves it; the functions don't know."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from .. import logs
+from ..auth import Identity
+from ..errors import Invalid, MethodNotAllowed, NotFound, RequestError, Unavailable
+from ..node import Node
+from . import health, monitoring, pages, publishing
+from .http import Request, Response, Route, error_response
+
+ROUTES: tuple[tuple[str, str, Route], ...] = (
+    ("POST", "/publish", publishing.publish),
+    ("POST", "/publish/batch", publishing.publish_batch),
+    ("GET", "/clients", monitoring.clients),
+    ("GET", "/messages", monitoring.messages),
+    ("GET", "/consumptions", monitoring.consumptions),
+    ("GET", "/topics", monitoring.topics),
+    ("GET", "/graph/state", monitoring.graph),
+    ("GET", "/health/live", health.live),
+    ("GET", "/health/ready", health.ready),
+    ("GET", "/health", health.health),
+    ("GET", "/api/health", health.report),
+    ("GET", "/", pages.home),
+    ("GET", "/control-panel.html", pages.control_panel),
+)
+
+IDENTITY = "pubsub.identity"  # where the gate leaves who a request speaks for
+
+
+def register(app: flask.Flask, node: Node) -> None:
+    """Serve every route of the table, and answer everything else with an error in JSON."""
+    for method, path, route in ROUTES:
+        app.add_url_rule(path, route.__name__, _view(node, route), methods=[method])
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _defect)
+
+
+def answer(node: Node, route: Route, environ: dict[str, Any], path: dict[str, str]) -> Response:
+    """A route's response; what it refuses becomes an error's."""
+    identity: Identity = environ[IDENTITY]
+    try:
+        return route(node, Request(environ, identity, path))
+    except RequestError as error:
+        return error_response(error)
+
+
+def _view(node: Node, route: Route) -> Any:
+    def view(**path: str) -> flask.Response:
+        return _flask_response(answer(node, route, flask.request.environ, path))
+
+    return view
+
+
+def _flask_response(response: Response) -> flask.Response:
+    return flask.Response(
+        response.body,
+        response.status,
+        headers=dict(response.headers),
+        content_type=response.content_type,
+    )
+
+
+def _http_error(error: HTTPException) -> flask.Response:
+    """What Flask itself refuses: an unknown route, a method that it does not have."""
+    path = flask.request.path[:200]
+    if error.code == 404:
+        return _flask_response(error_response(NotFound(f"There is nothing at {path!r}")))
+    if error.code == 405:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        refusal = MethodNotAllowed(f"{path!r} does not take {flask.request.method}, but {allowed}")
+        response = _flask_response(error_response(refusal))
+        response.headers["Allow"] = allowed
+        return response
+    if error.code in (301, 308):  # a slash too many or too few
+        return _flask_response(error_response(NotFound(f"There is nothing at {path!r}")))
+    return _flask_response(error_response(Invalid(error.description or error.name)))
+
+
+def _defect(error: Exception) -> flask.Response:
+    logs.event(logging.ERROR, "request_failed", exception=error, path=flask.request.path)
+    return _flask_response(
+        error_response(Unavailable("The server failed on this request; it is logged"))
+    )

@@ -30,6 +30,10 @@ class WriteFailed(Exception):
     """The database could not commit; nothing of the batch is stored. The text says why."""
 
 
+class ReadFailed(Exception):
+    """The database could not be read. The text says why."""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """What one transaction commits: interests first, then drafts, then claims.
 

@@ -1,0 +1,112 @@
+"""What can be asked of the server, whatever door the question came through."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from . import logs
+from .auth import Identity
+from .clock import LogClock
+from .errors import NotFound, RequestError
+from .hub import Hub
+from .journal import Entry, Journal
+from .model import Claim, Draft, Published
+from .rates import Rates
+from .storage.database import Batch, Committed
+from .storage.readers import Readers
+
+Answer = Callable[[Sequence[Published] | RequestError], None]
+
+
+class Broker:
+    """The use cases of publishing and consuming; subscribing is in `subscribing.py`."""
+
+    def __init__(self, journal: Journal, hub: Hub, readers: Readers, clock: LogClock) -> None:
+        self.journal = journal
+        self.hub = hub
+        self.readers = readers
+        self.clock = clock
+
+    def publish(self, identity: Identity, drafts: Sequence[Draft]) -> Sequence[Published]:
+        """Store messages, all or none, and wait until they are committed.
+
+        Raises Unavailable; then nothing is stored, unless the text says otherwise.
+        """
+        return self.journal.write(drafts=drafts).published
+
+    def publish_soon(self, identity: Identity, draft: Draft, answer: Answer) -> None:
+        """Store a message without waiting; `answer` hears of it once it is committed or refused.
+
+        Messages are stored in the order of the calls.
+        """
+
+        def committed(outcome: Committed | RequestError) -> None:
+            answer(outcome if isinstance(outcome, RequestError) else outcome.published)
+
+        self.journal.append(Entry(committed, drafts=(draft,)))
+
+    def consume_soon(
+        self, identity: Identity, claim: Claim, answer: Callable[[int | RequestError], None]
+    ) -> None:
+        """Record that a consumer processed a message; `answer` hears how many were new."""
+
+        def committed(outcome: Committed | RequestError) -> None:
+            if isinstance(outcome, RequestError):
+                answer(outcome)
+                return
+            recorded = outcome.claimed[0]
+            answer(_unknown(claim) if recorded is None else recorded)
+
+        self.journal.append(Entry(committed, claims=(claim,)))
+
+
+class Announcer:
+    """Hears of every commit: counts, logs and delivers it."""
+
+    def __init__(self, hub: Hub, rates: Rates) -> None:
+        self._hub = hub
+        self._rates = rates
+
+    def committed(self, batch: Batch, outcome: Committed) -> None:
+        fresh = [p.message for p in outcome.published if not p.duplicate]
+        for message in fresh:
+            self._rates.count(("publish", message.producer, message.topic), 1, batch.at)
+        for claim, recorded in zip(batch.claims, outcome.claimed, strict=True):
+            if recorded:
+                self._rates.count(("consume", claim.consumer, claim.topic), recorded, batch.at)
+        if logging.getLogger(logs.LOGGER).isEnabledFor(logging.DEBUG):
+            _log(batch, outcome)
+        if fresh:
+            self._hub.deliver(fresh)
+
+
+def _log(batch: Batch, outcome: Committed) -> None:
+    for published in outcome.published:
+        message = published.message
+        logs.event(
+            logging.DEBUG,
+            "published",
+            topic=message.topic,
+            sequence=message.sequence,
+            message_id=message.message_id,
+            producer=message.producer,
+            duplicate=published.duplicate,
+        )
+    for claim, recorded in zip(batch.claims, outcome.claimed, strict=True):
+        logs.event(
+            logging.DEBUG,
+            "consumed",
+            consumer=claim.consumer,
+            topic=claim.topic,
+            message_id=claim.message_id,
+            sequence=claim.sequence,
+            recorded=recorded,
+        )
+
+
+def _unknown(claim: Claim) -> NotFound:
+    place = "" if claim.sequence is None else f" at sequence {claim.sequence}"
+    return NotFound(
+        f"The topic {claim.topic!r} has no retained message {claim.message_id!r}{place}"
+    )

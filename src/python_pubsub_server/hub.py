@@ -1,0 +1,236 @@
+"""Who listens to what on this node, and the one place where messages are delivered.
+
+The hub belongs to the event loop; none of its methods waits, so each is atomic there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+from .model import Message, is_pattern, matches
+from .transport.connection import Broadcast, Connection
+from .wire import encode
+
+MAX_AUDIENCES = 10_000
+MAX_SETS = 1_000
+MAX_HELD = 10_000
+
+
+class Hold:
+    """Keeps what is published on a topic while a subscriber's replay reaches the present.
+
+    Bounded: past 10,000 messages it gives up (`is_broken`), and the replay reads on instead.
+    """
+
+    __slots__ = ("is_broken", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.is_broken = False
+
+    def add(self, messages: Sequence[Message]) -> None:
+        if len(self.messages) + len(messages) > MAX_HELD:
+            self.is_broken = True
+            self.messages = []
+        if not self.is_broken:
+            self.messages.extend(messages)
+
+
+class Subscriber:
+    """A connection with its subscriptions, made when it first subscribes.
+
+    `behind` are the topics and patterns that it is not live on yet: what is published there goes
+    into their hold, or nowhere (None) while a replay is far from the present. A topic that is
+    behind is so whatever patterns match it; a pattern only for topics that nothing else makes live.
+    """
+
+    __slots__ = ("behind", "connection", "consumer", "is_gone", "is_named", "subscriptions")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.consumer = f"anonymous-{connection.connection_id[:8]}"
+        self.is_named = False
+        self.subscriptions: dict[str, Subscription] = {}
+        self.behind: dict[str, Hold | None] = {}
+        self.is_gone = False
+
+
+class Subscription:
+    """One topic or pattern of a subscriber."""
+
+    __slots__ = ("connected_at", "consumer", "topic")
+
+    def __init__(self, consumer: str, topic: str, connected_at: float) -> None:
+        self.consumer = consumer
+        self.topic = topic
+        self.connected_at = connected_at
+
+
+class Audience:
+    """Who gets a topic's messages now: the live connections, and the holds of those that replay."""
+
+    __slots__ = ("connections", "holds")
+
+    def __init__(self, connections: tuple[Connection, ...], holds: tuple[Hold, ...]) -> None:
+        self.connections = connections
+        self.holds = holds
+
+
+class Hub:
+    def __init__(self) -> None:
+        self._exact: dict[str, dict[Subscriber, None]] = {}
+        self._patterns: dict[str, dict[Subscriber, None]] = {}
+        self._audiences: dict[str, Audience] = {}
+        self._sets: dict[tuple[Connection, ...], tuple[Connection, ...]] = {}
+        self._subscribers: dict[str, Subscriber] = {}
+        self.deliveries = 0
+
+    def subscriber(self, connection_id: str) -> Subscriber | None:
+        return self._subscribers.get(connection_id)
+
+    def add(self, connection: Connection) -> Subscriber:
+        """The subscriber of a connection, made the first time; anonymous until it has a name."""
+        subscriber = self._subscribers.get(connection.connection_id)
+        if subscriber is None:
+            subscriber = self._subscribers[connection.connection_id] = Subscriber(connection)
+        return subscriber
+
+    def join(self, subscriber: Subscriber, topic: str, at: float) -> None:
+        """Deliver a topic, or every topic of a pattern, to a subscriber from now on."""
+        if subscriber.is_gone:
+            return
+        index = self._patterns if is_pattern(topic) else self._exact
+        index.setdefault(topic, {})[subscriber] = None
+        subscriber.subscriptions.pop(topic, None)
+        subscriber.subscriptions[topic] = Subscription(subscriber.consumer, topic, at)
+        self._changed(topic)
+
+    def leave(self, subscriber: Subscriber, topics: Iterable[str] | None = None) -> list[str]:
+        """End subscriptions (None: all of them); those that there were."""
+        left = []
+        for topic in list(subscriber.subscriptions if topics is None else topics):
+            if subscriber.subscriptions.pop(topic, None) is None:
+                continue
+            subscriber.behind.pop(topic, None)
+            index = self._patterns if is_pattern(topic) else self._exact
+            members = index[topic]
+            del members[subscriber]
+            if not members:
+                del index[topic]
+            self._changed(topic)
+            left.append(topic)
+        return left
+
+    def disconnect(self, connection_id: str) -> list[str]:
+        """Forget a connection; the topics it was subscribed to."""
+        subscriber = self._subscribers.pop(connection_id, None)
+        if subscriber is None:
+            return []
+        left = self.leave(subscriber)
+        subscriber.is_gone = True
+        subscriber.behind.clear()
+        return left
+
+    def hold_back(self, subscriber: Subscriber, topic: str, hold: Hold | None) -> None:
+        """Stop live delivery of a topic or pattern to a subscriber; the hold gets what is new."""
+        if not subscriber.is_gone:
+            subscriber.behind[topic] = hold
+            self._changed(topic)
+
+    def release(self, subscriber: Subscriber, topic: str) -> None:
+        """Deliver a topic or pattern live again."""
+        if topic in subscriber.behind:
+            del subscriber.behind[topic]
+            self._changed(topic)
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Send committed messages to whom they concern, in their order, once each.
+
+        All that one set of connections gets of a batch leaves in one piece.
+        """
+        batches: dict[int, tuple[tuple[Connection, ...], list[bytes]]] = {}
+        for topic, run in groupby(messages, key=attrgetter("topic")):
+            audience = self._audience(topic)
+            published = list(run)
+            for hold in audience.holds:
+                hold.add(published)
+            if audience.connections:
+                key = id(audience.connections)
+                _, payloads = batches.setdefault(key, (audience.connections, []))
+                payloads.extend(map(encode, published))
+        for connections, payloads in batches.values():
+            broadcast = Broadcast("message", payloads)
+            for connection in connections:
+                connection.send(broadcast)
+            self.deliveries += len(payloads) * len(connections)
+
+    def subscriptions(self) -> list[Subscription]:
+        """Every live subscription, newest first."""
+        return sorted(
+            (
+                subscription
+                for subscriber in self._subscribers.values()
+                for subscription in subscriber.subscriptions.values()
+            ),
+            key=attrgetter("connected_at"),
+            reverse=True,
+        )
+
+    def count(self, topic: str) -> int:
+        """How many connections get a topic."""
+        audience = self._audience(topic)
+        return len(audience.connections) + len(audience.holds)
+
+    def _audience(self, topic: str) -> Audience:
+        audience = self._audiences.get(topic)
+        if audience is None:
+            if len(self._audiences) >= MAX_AUDIENCES:
+                self._audiences.clear()
+            audience = self._audiences[topic] = self._resolve(topic)
+        return audience
+
+    def _resolve(self, topic: str) -> Audience:
+        live: dict[Connection, None] = {}
+        held: dict[Connection, Hold | None] = {}
+        for subscription, members in self._covering(topic):
+            for subscriber in members:
+                if topic in subscriber.behind:
+                    held[subscriber.connection] = subscriber.behind[topic]
+                elif subscription in subscriber.behind:
+                    held[subscriber.connection] = subscriber.behind[subscription]
+                else:
+                    live[subscriber.connection] = None
+        holds = tuple(h for c, h in held.items() if h is not None and c not in live)
+        return Audience(self._same(tuple(live)), holds)
+
+    def _covering(self, topic: str) -> Iterator[tuple[str, dict[Subscriber, None]]]:
+        """The topic and the patterns that cover it, with who subscribed to each."""
+        if topic in self._exact:
+            yield topic, self._exact[topic]
+        if self._patterns:
+            for pattern in _patterns_of(topic):
+                if pattern in self._patterns:
+                    yield pattern, self._patterns[pattern]
+
+    def _same(self, connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
+        """One object for equal sets, so that topics with the same audience are seen as such."""
+        if len(self._sets) > MAX_SETS:
+            self._sets.clear()
+        return self._sets.setdefault(connections, connections)
+
+    def _changed(self, topic: str) -> None:
+        if is_pattern(topic):
+            for cached in [known for known in self._audiences if matches(topic, known)]:
+                del self._audiences[cached]
+        else:
+            self._audiences.pop(topic, None)
+
+
+def _patterns_of(topic: str) -> Iterator[str]:
+    """Every pattern that could cover a topic, the widest first."""
+    for length in range(len(topic) + 1):
+        pattern = topic[:length] + "*"
+        if matches(pattern, topic):
+            yield pattern

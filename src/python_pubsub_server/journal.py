@@ -1,0 +1,261 @@
+"""Group commit: what waits while one transaction commits goes into the next one together.
+
+The journal belongs to the event loop; the writer to the one native thread that it commits in.
+A transaction is finished in order: delivered first, then answered, and only then is the next one
+started, so that nobody is told of a message that the log does not hold.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from . import logs
+from .clock import LogClock
+from .errors import RequestError, Unavailable
+from .model import Claim, Draft, Interest, Published
+from .runtime import NativeThreads, Runtime
+from .storage.database import Batch, Committed, WriteFailed, Writer
+
+MAX_BATCH = 4_096
+MAX_BATCH_BYTES = 8 * 2**20
+MAX_WAITING = 100_000
+MAX_WAITING_BYTES = 128 * 2**20
+ANSWER_TIMEOUT = 60.0
+FAILURE_SECONDS = 5.0
+INDEX_STEP = 200
+INDEX_AFTER_SECONDS = 0.25
+
+
+class Entry:
+    """One request's share of a transaction: all of it is stored, or nothing.
+
+    `then` is called on the event loop with what became of it, or with the refusal.
+    """
+
+    __slots__ = ("arrived_at", "claims", "drafts", "interests", "size", "then")
+
+    def __init__(
+        self,
+        then: Callable[[Committed | RequestError], None],
+        *,
+        drafts: Sequence[Draft] = (),
+        claims: Sequence[Claim] = (),
+        interests: Sequence[Interest] = (),
+    ) -> None:
+        self.then = then
+        self.drafts = drafts
+        self.claims = claims
+        self.interests = interests
+        self.arrived_at = 0.0
+        self.size = sum(len(bytes(draft.message)) for draft in drafts)
+
+    def __len__(self) -> int:
+        return len(self.drafts) + len(self.claims) + len(self.interests)
+
+
+class Listener(Protocol):
+    """Who hears of every commit, on the event loop, before its publishers are answered."""
+
+    def committed(self, batch: Batch, outcome: Committed) -> None: ...
+
+
+class Journal:
+    """Puts entries into transactions in the order of their arrival.
+
+    Bounded: past 100,000 waiting items or 128 MiB it refuses with Unavailable at once.
+    """
+
+    def __init__(
+        self, writer: Writer, runtime: Runtime, clock: LogClock, listener: Listener
+    ) -> None:
+        self._writer = writer
+        self._runtime = runtime
+        self._clock = clock
+        self._listener = listener
+        self._thread: NativeThreads = runtime.native_threads(1, "writer")
+        self._waiting: deque[Entry] = deque()
+        self._waiting_items = 0
+        self._waiting_bytes = 0
+        self._is_busy = False
+        self._is_closed = False
+        self._is_index_due = False
+        self._settling: list[Callable[[], None]] = []
+        self._idle = runtime.event()
+        self._idle.set()
+        self._failure: tuple[str, float] | None = None
+
+    @property
+    def recent_failure(self) -> str | None:
+        """Why the last transaction failed, for some seconds; then the next one has to tell."""
+        if self._failure is None or self._clock.now() - self._failure[1] > FAILURE_SECONDS:
+            return None
+        return self._failure[0]
+
+    def append(self, entry: Entry) -> None:
+        """Queue an entry. Raises Unavailable when too much waits already, or when stopping."""
+        if self._is_closed:
+            raise Unavailable("The server is stopping; try again in a moment")
+        if self._waiting_items >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
+            raise Unavailable("Too many publishes wait for the disk; slow down and try again")
+        entry.arrived_at = self._clock.now()
+        self._waiting.append(entry)
+        self._waiting_items += len(entry)
+        self._waiting_bytes += entry.size
+        if not self._is_busy:
+            self._start()
+
+    def write(
+        self,
+        *,
+        drafts: Sequence[Draft] = (),
+        claims: Sequence[Claim] = (),
+        interests: Sequence[Interest] = (),
+    ) -> Committed:
+        """Queue an entry and wait until it is committed. Raises RequestError."""
+        outcome: list[Committed | RequestError] = []
+        is_answered = self._runtime.event()
+
+        def answer(result: Committed | RequestError) -> None:
+            outcome.append(result)
+            is_answered.set()
+
+        self.append(Entry(answer, drafts=drafts, claims=claims, interests=interests))
+        if not is_answered.wait(ANSWER_TIMEOUT):
+            raise Unavailable(
+                "The disk did not answer in time; it may still store this. Send it again with "
+                "the same message_id"
+            )
+        result = outcome[0]
+        if isinstance(result, RequestError):
+            raise result
+        return result
+
+    def settle(self) -> None:
+        """Wait until what the database shows by now is delivered, too.
+
+        A reader may see a transaction before the event loop hears that it is committed; it is
+        the one under way, at most. Raises Unavailable when it does not end.
+        """
+        if self._is_busy:
+            is_settled = self._runtime.event()
+            self._settling.append(is_settled.set)
+            if not is_settled.wait(ANSWER_TIMEOUT):
+                raise Unavailable("The disk did not answer in time; try again")
+
+    def close(self, timeout: float) -> None:
+        """Refuse what comes, commit what waits, and close the writer."""
+        self._is_closed = True
+        self._idle.wait(timeout)
+        self._thread.submit(self._writer.close, then=lambda _result, _error: None)
+        self._thread.close(timeout)
+
+    def _start(self) -> None:
+        self._is_busy = True
+        self._idle.clear()
+        entries = self._take()
+        batch = Batch(
+            at=self._clock.now(),
+            interests=[interest for entry in entries for interest in entry.interests],
+            drafts=[draft for entry in entries for draft in entry.drafts],
+            arrived_at=[entry.arrived_at for entry in entries for _ in entry.drafts],
+            claims=[claim for entry in entries for claim in entry.claims],
+        )
+
+        def finish(outcome: Committed | None, error: BaseException | None) -> None:
+            self._finish(entries, batch, outcome, error)
+
+        self._thread.submit(self._writer.commit, batch, then=finish)
+
+    def _take(self) -> list[Entry]:
+        """The entries of the next transaction: one at least, then as many as the bounds allow."""
+        entries: list[Entry] = []
+        items = size = 0
+        while self._waiting and (
+            not entries
+            or (
+                items + len(self._waiting[0]) <= MAX_BATCH
+                and size + self._waiting[0].size <= MAX_BATCH_BYTES
+            )
+        ):
+            entry = self._waiting.popleft()
+            items += len(entry)
+            size += entry.size
+            entries.append(entry)
+        self._waiting_items -= items
+        self._waiting_bytes -= size
+        return entries
+
+    def _finish(
+        self,
+        entries: list[Entry],
+        batch: Batch,
+        outcome: Committed | None,
+        error: BaseException | None,
+    ) -> None:
+        if outcome is None:
+            self._refuse(entries, error)
+        else:
+            self._failure = None
+            self._listener.committed(batch, outcome)
+            self._answer(entries, outcome)
+        self._proceed()
+
+    def _proceed(self) -> None:
+        """Tell who waits that a transaction has ended, and start the next one."""
+        settling, self._settling = self._settling, []
+        for tell in settling:
+            tell()
+        if self._waiting:
+            self._start()
+        else:
+            self._rest()
+
+    def _answer(self, entries: list[Entry], outcome: Committed) -> None:
+        """Give each entry its part of the outcome."""
+        drafts = claims = 0
+        for entry in entries:
+            published: Sequence[Published] = ()
+            claimed: Sequence[int | None] = ()
+            if entry.drafts:
+                published = outcome.published[drafts : drafts + len(entry.drafts)]
+                drafts += len(entry.drafts)
+            if entry.claims:
+                claimed = outcome.claimed[claims : claims + len(entry.claims)]
+                claims += len(entry.claims)
+            entry.then(Committed(published, claimed))
+
+    def _refuse(self, entries: list[Entry], error: BaseException | None) -> None:
+        if not isinstance(error, WriteFailed):
+            logs.event(logging.ERROR, "commit_broken", exception=error)
+        self._failure = (str(error), self._clock.now())
+        logs.event(logging.ERROR, "commit_failed", reason=str(error), entries=len(entries))
+        refusal = Unavailable(f"The database cannot write: {error}; nothing was stored")
+        for entry in entries:
+            entry.then(refusal)
+
+    def _rest(self) -> None:
+        self._is_busy = False
+        self._idle.set()
+        if not self._is_index_due:
+            self._is_index_due = True
+            self._runtime.after(INDEX_AFTER_SECONDS, self._index)
+
+    def _index(self) -> None:
+        """Bring search up to date while nobody waits for the writer."""
+        self._is_index_due = False
+        if self._is_busy or self._is_closed:
+            return
+        self._is_busy = True
+        self._idle.clear()
+        self._thread.submit(self._writer.index, INDEX_STEP, then=self._indexed)
+
+    def _indexed(self, count: int | None, error: BaseException | None) -> None:
+        if error is not None:
+            logs.event(logging.WARNING, "index_failed", reason=str(error))
+        if count and not self._waiting:
+            self._is_index_due = True
+            self._runtime.after(0, self._index)
+        self._proceed()

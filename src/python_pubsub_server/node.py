@@ -1,0 +1,75 @@
+"""One server process: builds the parts, owns them, and stops them in order."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+from . import __version__, logs
+from .auth import Gate
+from .broker import Announcer, Broker
+from .clock import LogClock
+from .config import Settings
+from .errors import RequestError
+from .hub import Hub
+from .journal import Journal
+from .rates import Rates
+from .runtime import Runtime
+from .storage.database import open_database
+from .storage.readers import Readers
+from .subscribing import Subscribing
+from .transport.connection import Connection
+
+
+class Node:
+    """A server process without its doors: everything that `pubsub_ws` puts behind them.
+
+    Raises StartError when the database cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        database = open_database(
+            settings.database_url,
+            durability=settings.durability,
+            deduplication_seconds=settings.deduplication_seconds,
+        )
+        self.settings = settings
+        self.runtime = runtime
+        self.node_id = uuid.uuid4().hex[:12]
+        self.version = __version__
+        self.epoch = database.epoch
+        self.gate = Gate(
+            allow_anonymous=settings.allow_anonymous, cors_origins=settings.cors_origins
+        )
+        self.readers = Readers(database, runtime)
+        self.clock = LogClock(not_before=self.readers.read(lambda r: r.last_timestamp()))
+        self.started_at = self.clock.now()
+        self.hub = Hub()
+        self.rates = Rates()
+        self.journal = Journal(
+            database.writer(), runtime, self.clock, Announcer(self.hub, self.rates)
+        )
+        self.broker = Broker(self.journal, self.hub, self.readers, self.clock)
+        self.subscribing = Subscribing(
+            self.broker,
+            self.epoch,
+            replay_limit=settings.replay_limit,
+            page_bytes=min(2**20, settings.outbound_bytes // 4),
+        )
+        self.connections: dict[str, Connection] = {}
+        self.is_draining = False
+
+    def check_database(self) -> str | None:
+        """Why the database cannot be used, None when it can."""
+        try:
+            self.readers.read(lambda reader: reader.ping())
+        except RequestError as error:
+            return error.message
+        return self.journal.recent_failure
+
+    def close(self) -> None:
+        """Commit what waits, then give everything back."""
+        self.is_draining = True
+        self.journal.close(self.settings.drain_seconds)
+        self.readers.close(self.settings.drain_seconds)
+        logs.event(logging.INFO, "stopped", node_id=self.node_id)

@@ -1,0 +1,133 @@
+"""The front door: what is served, put together, and the main program.
+
+python -m python_pubsub_server.pubsub_ws [options]      the same as `pubsub-server serve`
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+import flask
+
+from . import __version__, logs, namespaces, routes
+from .auth import Gate
+from .config import Settings
+from .errors import RequestError
+from .node import Node
+from .routes.http import Response, error_response
+from .runtime import Runtime, WSGIServer, open_runtime
+from .transport.engineio import build_socketio, shutdown
+
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def create_app(settings: Settings, runtime: Runtime) -> flask.Flask:
+    """The whole server as a Flask application; its node is `app.extensions["pubsub"]`.
+
+    Raises StartError when the database cannot be opened.
+    """
+    node = Node(settings, runtime)
+    app = flask.Flask(__name__, static_folder="web/static", template_folder="web/templates")
+    app.extensions["pubsub"] = node
+    app.secret_key = os.urandom(32)  # nothing is signed with it; never a constant all the same
+    app.url_map.strict_slashes = False
+    routes.register(app, node)
+    socketio = build_socketio(
+        app,
+        runtime,
+        max_packet_bytes=2 * settings.max_message_bytes + 65_536,
+        outbound_bytes=settings.outbound_bytes,
+        cors=node.gate.allows_origin,
+        on_slow=lambda connection_id: logs.event(
+            logging.WARNING, "closed_as_slow", connection=connection_id
+        ),
+    )
+    namespaces.register(socketio.server, node)
+    app.wsgi_app = Entrance(app.wsgi_app, node.gate)  # type: ignore[method-assign]
+    return app
+
+
+class Entrance:
+    """Every request's first stop: who it speaks for, before anything else looks at it."""
+
+    def __init__(self, inner: WSGIApp, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        try:
+            environ[routes.IDENTITY] = self._gate.admit(environ)
+        except RequestError as error:
+            return respond(error_response(error), start_response)
+        return self._inner(environ, start_response)
+
+
+def respond(response: Response, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    headers = [
+        ("Content-Type", response.content_type),
+        ("Content-Length", str(len(response.body))),
+        *response.headers,
+    ]
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", headers)
+    return [response.body]
+
+
+def serve(settings: Settings) -> int:
+    """Run the server until SIGTERM or SIGINT; the process's exit code. Raises StartError."""
+    logs.configure(settings.log_level, settings.log_format)
+    runtime = open_runtime(settings.async_mode)
+    listener = runtime.listen(settings.host, settings.port)
+    app = create_app(settings, runtime)
+    node: Node = app.extensions["pubsub"]
+    server = runtime.serve(listener, app)
+    stop = runtime.event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: runtime.call_from_thread(stop.set))
+    host, port = listener.getsockname()[:2]
+    logs.event(
+        logging.INFO,
+        "started",
+        text=f"listening on http://{f'[{host}]' if ':' in host else host}:{port}",
+        version=__version__,
+        node_id=node.node_id,
+        epoch=node.epoch,
+        database=settings.database_url,
+        durability=settings.durability,
+        async_mode=settings.async_mode,
+        pid=os.getpid(),
+    )
+    serving = runtime.spawn(server.run)
+    stop.wait()
+    _stop(app, server)
+    serving.wait(1.0)
+    runtime.close()
+    return 0
+
+
+def _stop(app: flask.Flask, server: WSGIServer) -> None:
+    """Take nothing new, answer what was asked, say goodbye, and close the log."""
+    node: Node = app.extensions["pubsub"]
+    node.is_draining = True
+    seconds = node.settings.drain_seconds
+    server.stop_accepting()
+    shutdown(app.extensions["socketio"].server, seconds)
+    server.drain(seconds)
+    server.stop()
+    node.close()
+
+
+def main() -> None:
+    from .cli import serve as command
+
+    command(prog_name="python -m python_pubsub_server.pubsub_ws")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A request and its answer, without a framework: what every route takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from ..auth import Identity
+from ..errors import Invalid, RequestError, TooLarge, UnsupportedMedia
+from ..wire import check_name, encode
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+MAX_LIMIT = 1_000
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An answer: bytes are sent as they are, `headers` beside the content type."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Request:
+    """An HTTP request, read from its WSGI environment when a route asks."""
+
+    __slots__ = ("environ", "identity", "path")
+
+    def __init__(
+        self, environ: dict[str, Any], identity: Identity, path: Mapping[str, str]
+    ) -> None:
+        self.environ = environ
+        self.identity = identity
+        self.path = path
+
+    def header(self, name: str) -> str:
+        """A header's value, "" when it was not sent."""
+        return str(self.environ.get("HTTP_" + name.upper().replace("-", "_"), ""))
+
+    @property
+    def content_type(self) -> str:
+        return str(self.environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
+
+    def body(self, max_bytes: int) -> bytes:
+        """The whole body. Raises TooLarge, before it is read where its length is announced."""
+        refusal = TooLarge(f"The body is too large; this route takes {max_bytes} bytes at most")
+        length = self.environ.get("CONTENT_LENGTH")
+        if length:
+            if not length.isascii() or not length.isdigit():
+                raise Invalid("Content-Length must be a number")
+            if int(length) > max_bytes:
+                raise refusal
+        body: bytes = self.environ["wsgi.input"].read(int(length) if length else max_bytes + 1)
+        if len(body) > max_bytes:
+            raise refusal
+        if length and len(body) < int(length):
+            raise Invalid("The body ended before its Content-Length")
+        return body
+
+    def json_body(self, max_bytes: int, *also: str) -> bytes:
+        """A body that says to be JSON (or one of the other types), or says nothing."""
+        if self.content_type not in ("", JSON, *also):
+            wanted = " or ".join((JSON, *also))
+            raise UnsupportedMedia(
+                f"Send the body as {wanted}, not {self.content_type!r}: "
+                f"curl -H 'Content-Type: {JSON}'"
+            )
+        return self.body(max_bytes)
+
+    def query(self, *names: str) -> dict[str, str]:
+        """The query's parameters, each at most once. Raises Invalid for any that has no meaning."""
+        try:
+            pairs = parse_qsl(
+                self.environ.get("QUERY_STRING", ""),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=50,
+            )
+        except ValueError as error:
+            raise Invalid(f"The query cannot be read: {error}") from None
+        values: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in names:
+                known = ", ".join(names) or "none"
+                raise Invalid(f"Unknown parameter {name[:100]!r}; this route knows: {known}")
+            if name in values:
+                raise Invalid(f"The parameter {name!r} is given twice")
+            values[name] = value
+        return values
+
+
+Route = Callable[[Any, Request], Response]
+
+
+def json_response(value: object, *headers: tuple[str, str], status: int = 200) -> Response:
+    return Response(encode(value), status=status, headers=headers)
+
+
+def error_response(error: RequestError) -> Response:
+    headers = () if error.retry_after is None else (("Retry-After", str(error.retry_after)),)
+    return Response(encode(error.body()), status=error.status, headers=headers)
+
+
+def limit_of(query: Mapping[str, str], default: int = 100) -> int:
+    """`limit`: how many to return, at most 1,000; more is taken as 1,000."""
+    return min(number_of(query, "limit", default, minimum=1), MAX_LIMIT)
+
+
+def number_of(query: Mapping[str, str], name: str, default: int, *, minimum: int = 0) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < minimum:
+        raise Invalid(f"`{name}` must be a whole number from {minimum}")
+    return int(text)
+
+
+def name_of(query: Mapping[str, str], name: str) -> str | None:
+    """A name to look for, None when it was not given."""
+    text = query.get(name)
+    return None if text is None else check_name(text, name)

@@ -1,0 +1,113 @@
+"""What the control panel shows: clients, messages, consumptions, topics and the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from ..errors import Invalid
+from ..node import Node
+from .http import Request, Response, json_response, limit_of, name_of, number_of
+
+MAX_EDGES = 2_000
+MAX_SEARCH_LENGTH = 500
+
+
+def clients(node: Node, request: Request) -> Response:
+    """Live subscriptions, newest first."""
+    request.query()
+    return json_response(
+        [
+            {"consumer": s.consumer, "topic": s.topic, "connected_at": s.connected_at}
+            for s in node.hub.subscriptions()
+        ]
+    )
+
+
+def messages(node: Node, request: Request) -> Response:
+    """Messages of every topic, newest first."""
+    query = request.query("limit", "topic", "producer", "q", "before")
+    text = query.get("q")
+    if text is not None and len(text) > MAX_SEARCH_LENGTH:
+        raise Invalid(f"`q` may have {MAX_SEARCH_LENGTH} characters at most")
+    limit, topic, producer = limit_of(query), name_of(query, "topic"), name_of(query, "producer")
+    before = _before(query)
+    found = node.readers.read(lambda r: r.messages(limit, topic, producer, text, before))
+    return _listing("/messages", query, limit, found)
+
+
+def consumptions(node: Node, request: Request) -> Response:
+    """Consumptions, newest first."""
+    query = request.query("limit", "topic", "consumer", "before")
+    limit, topic, consumer = limit_of(query), name_of(query, "topic"), name_of(query, "consumer")
+    before = _before(query)
+    found = node.readers.read(lambda r: r.consumptions(limit, topic, consumer, before))
+    return _listing("/consumptions", query, limit, found)
+
+
+def topics(node: Node, request: Request) -> Response:
+    """Every topic, by name."""
+    request.query()
+    return json_response(
+        [
+            msgspec.structs.asdict(topic) | {"subscribers": node.hub.count(topic.topic)}
+            for topic in node.readers.read(lambda reader: reader.topics())
+        ]
+    )
+
+
+def graph(node: Node, request: Request) -> Response:
+    """Who sends what to whom: totals of the log, rates of the last seconds, live subscriptions."""
+    request.query()
+    published, consumed = node.readers.read(
+        lambda r: (r.publish_edges(MAX_EDGES), r.consume_edges(MAX_EDGES))
+    )
+    now = node.clock.now()
+    links = [
+        _link(edge.name, edge.topic, "publish", edge.count, node.rates.rate(key, now))
+        for edge in published
+        for key in [("publish", edge.name, edge.topic)]
+    ]
+    totals = {(edge.name, edge.topic): edge.count for edge in consumed}
+    for subscription in node.hub.subscriptions():
+        totals.setdefault((subscription.consumer, subscription.topic), 0)
+    links += [
+        _link(topic, name, "consume", count, node.rates.rate(("consume", name, topic), now))
+        for (name, topic), count in totals.items()
+    ]
+    return json_response(
+        {
+            "producers": sorted({edge.name for edge in published}),
+            "consumers": sorted({name for name, _ in totals}),
+            "topics": sorted({e.topic for e in published} | {topic for _, topic in totals}),
+            "links": links,
+        }
+    )
+
+
+def _link(source: str, target: str, kind: str, count: int, rate: float) -> dict[str, Any]:
+    return {
+        "source": source,
+        "target": target,
+        "type": kind,
+        "count": count,
+        "rate": round(rate, 3),
+    }
+
+
+def _before(query: Mapping[str, str]) -> int | None:
+    return number_of(query, "before", 0, minimum=1) if "before" in query else None
+
+
+def _listing(
+    path: str, query: Mapping[str, str], limit: int, found: Sequence[tuple[int, object]]
+) -> Response:
+    """A page of a list; where there may be more, a link to it (RFC 8288)."""
+    rows = [row for _, row in found]
+    if len(found) < limit:
+        return json_response(rows)
+    cursor = urlencode({**query, "before": str(found[-1][0])})
+    return json_response(rows, ("Link", f'<{path}?{cursor}>; rel="next"'))

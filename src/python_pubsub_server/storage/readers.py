@@ -1,0 +1,48 @@
+"""Reading off the event loop: a few native threads, each with a reader of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock, local
+from typing import TypeVar
+
+from ..errors import Unavailable
+from ..runtime import NativeThreads, Runtime
+from .database import Database, Reader, ReadFailed
+
+T = TypeVar("T")
+
+READ_TIMEOUT = 30.0
+
+
+class Readers:
+    """Runs queries; only the greenlet that asks waits."""
+
+    def __init__(self, database: Database, runtime: Runtime, threads: int = 2) -> None:
+        self._database = database
+        self._threads: NativeThreads = runtime.native_threads(threads, "reader")
+        self._own = local()
+        self._opened: list[Reader] = []
+        self._opening = Lock()
+
+    def read(self, query: Callable[[Reader], T]) -> T:
+        """What a query returns. Raises Unavailable when the database cannot be read in time."""
+        try:
+            return self._threads.run(self._query, query, timeout=READ_TIMEOUT)
+        except TimeoutError:
+            raise Unavailable("The database did not answer in time; try again") from None
+        except ReadFailed as error:
+            raise Unavailable(f"The database cannot be read: {error}") from None
+
+    def close(self, timeout: float) -> None:
+        self._threads.close(timeout)
+        for reader in self._opened:
+            reader.close()
+
+    def _query(self, query: Callable[[Reader], T]) -> T:
+        reader: Reader | None = getattr(self._own, "reader", None)
+        if reader is None:
+            reader = self._own.reader = self._database.reader()
+            with self._opening:
+                self._opened.append(reader)
+        return query(reader)

@@ -1,0 +1,350 @@
+"""Bytes to values: every rule about size, names and shapes of what clients send.
+
+Each `parse_*` takes the JSON text of one request (an HTTP body, an event's argument) and returns
+a value of the model or raises `Invalid` or `TooLarge` with a text that says what to send instead.
+Nothing here waits or remembers anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Literal, NoReturn
+
+import msgspec
+from msgspec import Raw
+
+from .errors import Invalid, TooLarge
+from .model import Claim, Draft
+
+MAX_NAME_LENGTH = 200
+MAX_BATCH_ITEMS = 10_000
+MAX_SUBSCRIPTIONS = 1_000
+MAX_DEPTH = 256
+MAX_INTEGER_DIGITS = 4_300  # what Python's int() reads; a longer one would break its subscribers
+MAX_INTEGER = 2**63 - 1
+
+# Where a replay begins: behind a sequence, at the beginning, or at what was not consumed.
+After = int | Literal["beginning", "consumed"]
+
+PUBLISH_FIELDS = ("topic", "message_id", "message", "producer")
+
+_decode_any = msgspec.json.Decoder().decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+encode = msgspec.json.Encoder().encode
+
+
+class Subscribe(msgspec.Struct, frozen=True):
+    """A checked `subscribe`: what is wanted, by whom.
+
+    The short forms (a bare string, `{channel}`) may leave the consumer out; `{topics}` may not,
+    unless the connection has a name already.
+    """
+
+    consumer: str | None
+    topics: tuple[str, ...]
+    is_short: bool
+    after: After | Mapping[str, After] | None = None
+    epoch: str | None = None
+
+
+def parse_draft(body: bytes, max_bytes: int) -> Draft:
+    """A publish: `{topic, message_id, message, producer}`, `message` any JSON value."""
+    if len(body) > max_bytes:
+        raise TooLarge(
+            f"The message is {len(body)} bytes long; this server takes {max_bytes} at most "
+            "(PUBSUB_MAX_MESSAGE_BYTES)"
+        )
+    return _draft(_object(body, "publish"))
+
+
+def parse_batch(body: bytes, max_bytes: int, *, ndjson: bool) -> list[Draft]:
+    """A batch of publishes, as a JSON array or as one JSON object a line; all good or none."""
+    items: Iterable[bytes]
+    if ndjson:
+        items = [line for line in body.split(b"\n") if line.strip()]
+    else:
+        items = [bytes(raw) for raw in _list(body)]
+    if not items:
+        raise Invalid("The batch is empty: send 1 to 10,000 messages")
+    if len(items) > MAX_BATCH_ITEMS:
+        raise TooLarge(f"The batch has {len(items)} messages; send at most {MAX_BATCH_ITEMS}")
+    drafts = []
+    for index, item in enumerate(items):
+        try:
+            drafts.append(parse_draft(item, max_bytes))
+        except (Invalid, TooLarge) as error:
+            raise type(error)(f"Item {index}: {error.message}") from None
+    return drafts
+
+
+def parse_subscribe(body: bytes) -> Subscribe:
+    """`{consumer, topics: [...]}`, `{channel}` or a bare string."""
+    fields = _topic_object(body, "subscribe")
+    topics = _subscription_topics(fields)
+    if topics is None:
+        raise Invalid("Missing required field: topics")
+    consumer = fields.get("consumer")
+    return Subscribe(
+        consumer=None if consumer is None else _name(consumer, "consumer"),
+        topics=topics,
+        is_short="topics" not in fields or body.lstrip()[:1] == b'"',
+        after=_after(fields.get("after")),
+        epoch=_epoch(fields.get("epoch")),
+    )
+
+
+def parse_unsubscribe(body: bytes | None) -> tuple[str, ...] | None:
+    """The topics to leave, None for all of them."""
+    if body is None or body.strip() == b"null":
+        return None
+    return _subscription_topics(_topic_object(body, "unsubscribe"))
+
+
+def parse_claim(body: bytes) -> Claim:
+    """`{consumer, topic, message_id, sequence?, message?}`."""
+    fields = _object(body, "consumed")
+    for name in ("consumer", "topic", "message_id"):
+        if name not in fields:
+            raise Invalid(f"Missing required field: {name}")
+    sequence = fields.get("sequence")
+    return Claim(
+        consumer=_name(fields["consumer"], "consumer"),
+        topic=check_topic(_name(fields["topic"], "topic"), "topic"),
+        message_id=_name(fields["message_id"], "message_id"),
+        sequence=None
+        if sequence is None or bytes(sequence) == b"null"
+        else _integer(sequence, "sequence", minimum=1),
+    )
+
+
+def check_topic(topic: str, field: str) -> str:
+    """A concrete topic that clients may name; the server's own begin with `$`."""
+    if "*" in topic:
+        raise Invalid(f"`{field}` must not contain `*`: {topic!r}; patterns are for subscribing")
+    return topic
+
+
+def check_name(name: str, field: str) -> str:
+    """A topic's, producer's, consumer's or message's name: 1 to 200 printable characters."""
+    if not name:
+        raise Invalid(f"`{field}` must not be empty")
+    if len(name) > MAX_NAME_LENGTH:
+        raise Invalid(f"`{field}` is {len(name)} characters long; send {MAX_NAME_LENGTH} at most")
+    if not name.isprintable() and any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+        raise Invalid(f"`{field}` must not contain control characters: {name!r}")
+    return name
+
+
+def check_subscription(topic: str) -> str:
+    """A topic or a pattern: one `*`, at its end."""
+    check_name(topic, "topics")
+    if "*" in topic[:-1]:
+        raise Invalid(f"`*` may only stand at the end of a pattern: {topic!r}")
+    return topic
+
+
+def _draft(fields: Mapping[str, Raw]) -> Draft:
+    for field in PUBLISH_FIELDS:
+        if field not in fields:
+            raise Invalid(f"Missing required field: {field}")
+    topic = check_topic(_name(fields["topic"], "topic"), "topic")
+    if topic.startswith("$"):
+        raise Invalid(f"Topics that begin with `$` are the server's own: {topic!r}")
+    producer = _name(fields["producer"], "producer")
+    message = fields["message"].copy()
+    return Draft(
+        topic,
+        _name(fields["message_id"], "message_id"),
+        message,
+        producer,
+        fingerprint(producer, bytes(message)),
+    )
+
+
+def fingerprint(producer: str, message: bytes) -> int:
+    """A signed 64-bit hash, equal for equal producers and equal JSON values."""
+    name = producer.encode()
+    digest = blake2b(digest_size=8)
+    digest.update(len(name).to_bytes(4, "big"))
+    digest.update(name)
+    digest.update(canonical(message))
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def canonical(message: bytes) -> bytes:
+    """A JSON value's text with its keys sorted and its spaces gone."""
+    value = _decode_any(message)
+    try:
+        return _encode_sorted(value)
+    except OverflowError:  # an integer over 64 bits, which msgspec reads but does not write
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _object(body: bytes, what: str) -> dict[str, Raw]:
+    """The fields of a JSON object, each still JSON text, after a check of the whole."""
+    try:
+        fields = _decode_object(body)
+    except msgspec.ValidationError:
+        check_json(body)
+        raise Invalid(f"`{what}` takes a JSON object, not {_kind(body)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_json(error)
+    check_json(body)
+    return fields
+
+
+def _topic_object(body: bytes, what: str) -> dict[str, Raw]:
+    """The fields of a subscribe or unsubscribe; a bare string is one topic."""
+    if body.lstrip()[:1] == b'"':
+        check_json(body)
+        return {"topics": Raw(b"[" + body + b"]")}
+    return _object(body, what)
+
+
+def _list(body: bytes) -> list[Raw]:
+    try:
+        return _decode_list(body)
+    except msgspec.ValidationError:
+        check_json(body)
+        raise Invalid(f"A batch is a JSON array of messages, not {_kind(body)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_json(error)
+
+
+def _subscription_topics(fields: Mapping[str, Raw]) -> tuple[str, ...] | None:
+    """What `topics` or `channel` names, each once, in order."""
+    raw = fields.get("topics", fields.get("channel"))
+    if raw is None or bytes(raw) == b"null":
+        return None
+    try:
+        topics = msgspec.json.decode(raw, type=str | list[str])
+    except msgspec.ValidationError:
+        raise Invalid('`topics` must be a list of strings, like ["orders", "host:*"]') from None
+    wanted = tuple(dict.fromkeys([topics] if isinstance(topics, str) else topics))
+    if not wanted:
+        raise Invalid("`topics` must name at least one topic")
+    if len(wanted) > MAX_SUBSCRIPTIONS:
+        raise Invalid(f"`topics` names {len(wanted)} topics; send {MAX_SUBSCRIPTIONS} at most")
+    for topic in wanted:
+        check_subscription(topic)
+    return wanted
+
+
+def _after(raw: Raw | None) -> After | dict[str, After] | None:
+    if raw is None:
+        return None
+    value = _decode_any(raw)
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {check_subscription(topic): _start(start) for topic, start in value.items()}
+    return _start(value)
+
+
+def _start(value: object) -> After:
+    if value == "beginning":
+        return "beginning"
+    if value == "consumed":
+        return "consumed"
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER:
+        return value
+    raise Invalid(
+        '`after` must be a sequence (a whole number from 0), "beginning" or "consumed", or an '
+        'object of those by topic, like {"orders": 42}'
+    )
+
+
+def _epoch(raw: Raw | None) -> str | None:
+    if raw is None or bytes(raw) == b"null":
+        return None
+    return _name(raw, "epoch")
+
+
+def _name(raw: Raw, field: str) -> str:
+    try:
+        return check_name(_decode_text(raw), field)
+    except msgspec.ValidationError:
+        raise Invalid(f"`{field}` must be a string, not {_kind(bytes(raw))}") from None
+
+
+def _integer(raw: Raw, field: str, *, minimum: int) -> int:
+    try:
+        value = msgspec.json.decode(raw, type=int)
+    except msgspec.ValidationError:
+        raise Invalid(f"`{field}` must be a whole number, not {_kind(bytes(raw))}") from None
+    if not minimum <= value <= MAX_INTEGER:
+        raise Invalid(f"`{field}` must be a whole number from {minimum} to {MAX_INTEGER}")
+    return value
+
+
+def check_json(body: bytes) -> None:
+    """Refuse what JSON readers do not agree on, so that every subscriber reads the same value.
+
+    That is duplicate keys, lone surrogates, invalid UTF-8, NaN, numbers out of a double's range,
+    integers too long to be read, and nesting deeper than 256 levels (RFC 8259 §4, §6, §8, §9).
+    """
+    try:
+        value = _decode_any(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_json(error)
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise Invalid(f"The JSON is nested deeper than {MAX_DEPTH} levels")
+    _refuse_duplicate_keys(body, value)
+
+
+def _refuse_duplicate_keys(body: bytes, value: Any) -> None:
+    """Without escapes, a text has two quotes a string; a key that was dropped shows as fewer."""
+    if b"\\" not in body:
+        try:
+            if _encode_sorted(value).count(b'"') == body.count(b'"'):
+                return
+        except OverflowError:  # over 64 bits; the slow way tells
+            pass
+    json.loads(body, object_pairs_hook=_unique_keys)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise Invalid(f"The JSON has the key {key[:MAX_NAME_LENGTH]!r} twice in one object")
+        seen.add(key)
+
+
+def _depth(value: Any) -> int:
+    depth = 0
+    level = [value]
+    while level:
+        depth += 1
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+    return depth - 1
+
+
+def _refuse_json(error: Exception) -> NoReturn:
+    if isinstance(error, RecursionError):
+        raise Invalid(f"The JSON is nested deeper than {MAX_DEPTH} levels") from None
+    if isinstance(error, UnicodeDecodeError):
+        raise Invalid("The text is not valid UTF-8") from None
+    text = str(error).removeprefix("JSON is malformed: ")
+    if "surrogate" in text or "hex escape" in text:
+        text += "; a lone surrogate (\\ud800) is not a character"
+    if "out of range" in text:
+        text += f"; numbers go up to 1.8e308, integers to {MAX_INTEGER_DIGITS} digits"
+    raise Invalid(f"Malformed JSON: {text}") from None
+
+
+def _kind(body: bytes) -> str:
+    """What a JSON text is, in words, by its first character."""
+    first = body.lstrip()[:1]
+    kinds = {b"{": "an object", b"[": "a list", b'"': "a string", b"n": "null"}
+    return kinds.get(first, "true or false" if first in (b"t", b"f") else "a number")

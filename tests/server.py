@@ -1,0 +1,125 @@
+"""A real server in a process of its own, for tests that look at it from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 30.0
+
+
+class RunningServer:
+    """`with RunningServer(tmp_path) as server:` is a server that listens at `server.url`.
+
+    Settings are given by name (`durability="normal"`). After `stop()` or `kill()`, `start()`
+    brings it back on the same port and database.
+    """
+
+    def __init__(self, directory: Path, *, port: int = 0, **settings: object) -> None:
+        self.directory = directory
+        self.database = directory / "pubsub.db"
+        self.port = port
+        self.settings = {"host": "127.0.0.1", "log_level": "debug", **settings}
+        self.lines: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+        self.http = requests.Session()
+        self.http.trust_env = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def __enter__(self) -> RunningServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        if self.process is not None:
+            self.kill()
+
+    def start(self) -> RunningServer:
+        """Start it and wait until it listens."""
+        options = [
+            part
+            for name, value in self.settings.items()
+            for part in (f"--{name.replace('_', '-')}", str(value))
+        ]
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "python_pubsub_server.pubsub_ws",
+                f"--port={self.port}",
+                f"--database-url=sqlite:///{self.database}",
+                *options,
+            ],
+            cwd=self.directory,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        listening = threading.Event()
+        thread = threading.Thread(target=self._read, args=(self.process, listening), daemon=True)
+        thread.start()
+        if not listening.wait(START_TIMEOUT) or self.process.poll() is not None:
+            self.kill()
+            raise AssertionError(f"the server did not start:\n{self.log}")
+        return self
+
+    def stop(self) -> int:
+        """Ask it to stop, as an operator would; its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """End it as a crash would."""
+        return self._end(signal.SIGKILL)
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """The JSON of a GET that must succeed."""
+        response = self.http.get(self.url + path, params=parameters, timeout=30)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def publish(
+        self, topic: str, message: object, *, message_id: str = "m-1", producer: str = "test"
+    ) -> requests.Response:
+        body = {
+            "topic": topic,
+            "message_id": message_id,
+            "message": message,
+            "producer": producer,
+        }
+        return self.http.post(self.url + "/publish", json=body, timeout=30)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        process, self.process = self.process, None
+        process.send_signal(number)
+        code = process.wait(STOP_TIMEOUT)
+        assert process.stderr is not None
+        return code
+
+    def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                self.lines.append(line)
+                found = re.search(r"listening on http://\S+:(\d+)", line)
+                if found:
+                    self.port = int(found[1])
+                    listening.set()
+        listening.set()  # it ended; whoever waits sees that
