@@ -1,8 +1,13 @@
-"""In continuous integration a skipped test is a failure: nobody there reads the reason."""
+"""What holds for every test.
+
+In continuous integration a skipped test is a failure: nobody there reads the reason.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -49,3 +54,16 @@ def pytest_terminal_summary(
         terminalreporter.section("skipped, which fails when CI is set")
         for nodeid in skipped:
             terminalreporter.line(nodeid)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A test that sets up the log leaves no handler behind that writes to its closed stream."""
+    root, ours = logging.getLogger(), logging.getLogger("pubsub")
+    handlers, level = list(root.handlers), ours.level
+    yield
+    for handler in [each for each in root.handlers if each not in handlers]:
+        # pytest's own handlers come and go with the phases of a test.
+        if type(handler).__module__.startswith("python_pubsub_server"):
+            root.removeHandler(handler)
+    ours.setLevel(level)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from python_pubsub_server import __version__
-from python_pubsub_server.cli import cli
+from python_pubsub_server.cli import cli, without_password
 from python_pubsub_server.config import Settings, table
 from python_pubsub_server.errors import ListenError
 
@@ -164,6 +164,5 @@ def test_migrate_refuses_a_database_that_cannot_be(empty_directory: Path) -> Non
 
 
 def test_a_password_is_not_printed() -> None:
-    from python_pubsub_server.cli import _without_password
-
-    assert _without_password("postgresql://me:hunter2@db/log") == "postgresql://me:***@db/log"
+    assert without_password("postgresql://me:h@nt:r2@db/log") == "postgresql://me:***@db/log"
+    assert without_password("sqlite:////srv/a:b@c.db") == "sqlite:////srv/a:b@c.db"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
-from . import __version__, config
+from . import __version__, config, logs
 from .errors import StartError
 
 PROGRAM = "pubsub-server"
@@ -81,20 +81,20 @@ def serve(**options: str | None) -> None:
 
 
 @cli.command(cls=Verb)
-@settings_options("database_url")
+@settings_options("database_url", "log_level", "log_format")
 def migrate(**options: str | None) -> None:
     """Bring the database to this version, making it if there is none."""
     settings = load_settings(options)
+    logs.configure(settings.log_level, settings.log_format)
     from .storage.database import open_database
 
     database = open_database(settings.database_url, durability=settings.durability)
-    where = _without_password(settings.database_url)
+    where = without_password(settings.database_url)
     click.echo(f"{where} is up to date (log {database.epoch})")
 
 
-def _without_password(url: str) -> str:
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
+def without_password(url: str) -> str:
+    return re.sub(r"(://[^/:]*):[^/]*@", r"\1:***@", url)
 
 
 def main() -> None:
