@@ -69,7 +69,7 @@ def read_migrations(folder: Path) -> list[Migration]:
 
 
 def pending(connection: sqlite3.Connection, known: Sequence[Migration]) -> Sequence[Migration]:
-    """The migrations that a database lacks; DatabaseError if it must not be migrated. Only reads."""
+    """The migrations that a database lacks; DatabaseError if it may not be migrated."""
     records = _read_records(connection)
     if len(records) > len(known):
         raise DatabaseError(

@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
 
 def indexed_words(message: Message) -> str:
     """Everything that a search finds a message by, separated by spaces."""
-    text = str(message.message, "utf-8")  # type: ignore[call-overload]  # Raw is a buffer
+    text = str(message.message, "utf-8")
     if "\\" in text:
         text = " ".join(_texts(json.loads(text)))
     found = words(f"{message.message_id} {message.producer} {message.topic} {text}")

@@ -65,7 +65,8 @@ def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Commit
 
 def _read_topics(connection: sqlite3.Connection, batch: Batch) -> dict[str, _Topic]:
     # Read in every transaction: another server process may have written since the last one.
-    names = list({one.topic: None for one in (*batch.drafts, *batch.claims)})
+    asking: Iterable[Draft | Claim] = (*batch.drafts, *batch.claims)
+    names = list({one.topic: None for one in asking})
     found = read_rows(
         connection, "w.column1, t.topic_id, t.sequence", list(enumerate(names)), _FIND_TOPICS
     )
@@ -94,7 +95,7 @@ def _store_drafts(
         )
         recent.add(draft, message)
         published.append(Published(message, False))
-        text = str(draft.message, "utf-8")  # type: ignore[call-overload]  # Raw is a buffer
+        text = str(draft.message, "utf-8")
         rows.append(
             (
                 topic.topic_id,

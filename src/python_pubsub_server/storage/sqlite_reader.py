@@ -27,16 +27,67 @@ _LOG = f"""SELECT {_MESSAGE}
     WHERE t.topic = ? AND m.sequence > ? ORDER BY m.sequence LIMIT ?"""
 _TOPIC_ID = "SELECT topic_id FROM topics WHERE topic = ?"
 _CONSUMER_ID = "SELECT consumer_id FROM consumers WHERE consumer = ?"
+_TOPIC = "SELECT topic_id, sequence, first FROM topics WHERE topic = ?"
+_POSITION_OF = "SELECT position FROM messages WHERE topic_id = ? AND sequence = ?"
+
+# The positions of what is listed, newest first; what is shown is then looked up by position.
+_SHOW_MESSAGES = f"""SELECT m.position, {_MESSAGE} FROM ({{}}) AS l
+    CROSS JOIN messages AS m ON m.position = l.position
+    CROSS JOIN topics AS t ON t.topic_id = m.topic_id ORDER BY m.position DESC"""
+_SHOW_CONSUMPTIONS = """SELECT c.position, n.consumer, t.topic, m.message_id, m.message, c.timestamp
+    FROM ({}) AS l CROSS JOIN consumptions AS c ON c.position = l.position
+    CROSS JOIN consumers AS n ON n.consumer_id = c.consumer_id
+    CROSS JOIN topics AS t ON t.topic_id = c.topic_id
+    CROSS JOIN messages AS m ON m.topic_id = c.topic_id AND m.sequence = c.sequence
+    ORDER BY c.position DESC"""
+_MESSAGES = "SELECT position FROM messages WHERE position < :below ORDER BY 1 DESC LIMIT :limit"
+_MESSAGES_ON_TOPIC = """SELECT position FROM messages INDEXED BY messages_by_sequence
+    WHERE topic_id = :topic AND sequence <= :last ORDER BY sequence DESC LIMIT :limit"""
+_CONSUMPTIONS = _MESSAGES.replace("messages", "consumptions")
+_CONSUMPTIONS_ON_TOPIC = """SELECT position FROM consumptions INDEXED BY consumptions_by_topic
+    WHERE topic_id = :topic AND position < :below ORDER BY position DESC LIMIT :limit"""
+_OF_ONE_ON_TOPIC = """SELECT position FROM {table} INDEXED BY {index}
+    WHERE {name} = :name AND topic_id = :topic AND position < :below
+    ORDER BY position DESC LIMIT :limit"""
+# The index leads to one topic's newest. To list them over all topics, merge the topics: each step
+# takes the newest of the queue, and puts the next older one of the same topic into it.
+_OF_ONE = """WITH RECURSIVE
+    own (topic_id) AS (
+        SELECT min(topic_id) FROM {table} WHERE {name} = :name
+        UNION ALL
+        SELECT (SELECT min(topic_id) FROM {table}
+                WHERE {name} = :name AND topic_id > own.topic_id)
+        FROM own WHERE own.topic_id IS NOT NULL
+    ),
+    queue (position, topic_id) AS (
+        SELECT (SELECT max(position) FROM {table} INDEXED BY {index}
+                WHERE {name} = :name AND topic_id = own.topic_id AND position < :below), topic_id
+        FROM own WHERE topic_id IS NOT NULL
+        UNION ALL
+        SELECT (SELECT max(position) FROM {table} INDEXED BY {index}
+                WHERE {name} = :name AND topic_id = queue.topic_id
+                AND position < queue.position), topic_id
+        FROM queue WHERE position IS NOT NULL
+        ORDER BY 1 DESC LIMIT :limit
+    )
+    SELECT position FROM queue WHERE position IS NOT NULL"""
+_BY_PRODUCER = {"table": "messages", "name": "producer", "index": "messages_by_producer"}
+_BY_CONSUMER = {"table": "consumptions", "name": "consumer_id", "index": "consumptions_by_consumer"}
+_OF_PRODUCER = _OF_ONE.format_map(_BY_PRODUCER)
+_OF_PRODUCER_ON_TOPIC = _OF_ONE_ON_TOPIC.format_map(_BY_PRODUCER)
+_OF_CONSUMER = _OF_ONE.format_map(_BY_CONSUMER)
+_OF_CONSUMER_ON_TOPIC = _OF_ONE_ON_TOPIC.format_map(_BY_CONSUMER)
+
 _PROGRESS = "SELECT position FROM search_progress"
 _SEARCH = f"""SELECT m.position, {_MESSAGE} FROM search
     CROSS JOIN messages AS m ON m.position = search.rowid
     CROSS JOIN topics AS t ON t.topic_id = m.topic_id
     WHERE search MATCH ? AND search.rowid < ? ORDER BY search.rowid DESC LIMIT ?"""
 _PUBLISH_EDGES = """SELECT p.producer, t.topic, p.messages, p.last_at
-    FROM publishers AS p INDEXED BY publishers_by_time
+    FROM publishers AS p
     CROSS JOIN topics AS t ON t.topic_id = p.topic_id ORDER BY p.last_at DESC LIMIT ?"""
 _CONSUME_EDGES = """SELECT c.consumer, t.topic, r.consumptions, r.last_at
-    FROM readers AS r INDEXED BY readers_by_time
+    FROM readers AS r
     CROSS JOIN topics AS t ON t.topic_id = r.topic_id
     CROSS JOIN consumers AS c ON c.consumer_id = r.consumer_id
     ORDER BY r.last_at DESC LIMIT ?"""
@@ -92,7 +143,7 @@ class SQLiteReader:
         text: str | None = None,
         before: int | None = None,
     ) -> list[tuple[int, Message]]:
-        below = LARGEST_INTEGER if before is None else _whole(before)
+        below = _below(before)
         if text is None or not text.strip():
             return self._newest(_whole(limit), topic, producer, below)
         wanted = query_words(text)
@@ -105,31 +156,20 @@ class SQLiteReader:
         consumer: str | None = None,
         before: int | None = None,
     ) -> list[tuple[int, Consumption]]:
-        below = LARGEST_INTEGER if before is None else _whole(before)
-        conditions, values = ["c.position < ?"], [below]
-        for column, query, name in (
-            ("c.topic_id", _TOPIC_ID, topic),
-            ("c.consumer_id", _CONSUMER_ID, consumer),
-        ):
+        values: dict[str, Any] = {"below": _below(before), "limit": _whole(limit)}
+        for key, query, name in (("topic", _TOPIC_ID, topic), ("name", _CONSUMER_ID, consumer)):
             if name is not None:
                 rows = self._rows(query, name)
                 if not rows:
                     return []
-                conditions.append(f"{column} = ?")
-                values.append(rows[0][0])
-        found = self._rows(
-            f"""SELECT c.position, n.consumer, t.topic, m.message_id, m.message, c.timestamp
-            FROM consumptions AS c {_consumption_index(topic, consumer)}
-            CROSS JOIN consumers AS n ON n.consumer_id = c.consumer_id
-            CROSS JOIN topics AS t ON t.topic_id = c.topic_id
-            CROSS JOIN messages AS m ON m.topic_id = c.topic_id AND m.sequence = c.sequence
-            WHERE {" AND ".join(conditions)} ORDER BY c.position DESC LIMIT ?""",
-            *values,
-            _whole(limit),
-        )
+                values[key] = rows[0][0]
+        if consumer is not None:
+            positions = _OF_CONSUMER if topic is None else _OF_CONSUMER_ON_TOPIC
+        else:
+            positions = _CONSUMPTIONS if topic is None else _CONSUMPTIONS_ON_TOPIC
         return [
-            (position, Consumption(name, where, message_id, Raw(message), timestamp))
-            for position, name, where, message_id, message, timestamp in found
+            (row[0], Consumption(row[1], row[2], row[3], Raw(row[4]), row[5]))
+            for row in self._named(_SHOW_CONSUMPTIONS.format(positions), values)
         ]
 
     def publish_edges(self, limit: int) -> list[Edge]:
@@ -144,24 +184,34 @@ class SQLiteReader:
     def _newest(
         self, limit: int, topic: str | None, producer: str | None, below: int
     ) -> list[tuple[int, Message]]:
-        conditions, values = ["m.position < ?"], [below]
+        values: dict[str, Any] = {"below": below, "limit": limit, "name": producer}
         if topic is not None:
-            rows = self._rows(_TOPIC_ID, topic)
+            rows = self._rows(_TOPIC, topic)
             if not rows:
                 return []
-            conditions.append("m.topic_id = ?")
-            values.append(rows[0][0])
+            values["topic"], sequence, first = rows[0]
+            if producer is None:
+                values["last"] = self._last_below(values["topic"], first, sequence, below)
         if producer is not None:
-            conditions.append("m.producer = ?")
-            values.append(producer)
-        found = self._rows(
-            f"""SELECT m.position, {_MESSAGE} FROM messages AS m {_message_index(topic, producer)}
-            CROSS JOIN topics AS t ON t.topic_id = m.topic_id
-            WHERE {" AND ".join(conditions)} ORDER BY m.position DESC LIMIT ?""",
-            *values,
-            limit,
-        )
-        return [(row[0], message_of(row[1:])) for row in found]
+            positions = _OF_PRODUCER if topic is None else _OF_PRODUCER_ON_TOPIC
+        else:
+            positions = _MESSAGES if topic is None else _MESSAGES_ON_TOPIC
+        rows = self._named(_SHOW_MESSAGES.format(positions), values)
+        return [(row[0], message_of(row[1:])) for row in rows]
+
+    def _last_below(self, topic_id: int, first: int, last: int, below: int) -> int:
+        """A topic's last sequence below a position; a topic has no gaps, so halving finds it."""
+        if below == LARGEST_INTEGER:
+            return last
+        while first <= last:
+            middle = (first + last) // 2
+            rows = self._rows(_POSITION_OF, topic_id, middle)
+            # A sequence that is not there was trimmed since the bounds were read.
+            if not rows or rows[0][0] < below:
+                first = middle + 1
+            else:
+                last = middle - 1
+        return last
 
     def _search(
         self, limit: int, topic: str | None, producer: str | None, wanted: list[str], below: int
@@ -192,32 +242,22 @@ class SQLiteReader:
             below = page[-1][0]
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._named(sql, values)
+
+    def _named(self, sql: str, values: dict[str, Any] | tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise ReadFailed(str(error)) from error
 
 
-def _message_index(topic: str | None, producer: str | None) -> str:
-    """Named, because SQLite would choose by statistics that it does not have."""
-    if topic is None:
-        return "NOT INDEXED" if producer is None else "INDEXED BY messages_by_producer"
-    if producer is None:
-        return "INDEXED BY messages_by_topic"
-    return "INDEXED BY messages_by_topic_and_producer"
-
-
-def _consumption_index(topic: str | None, consumer: str | None) -> str:
-    if topic is None:
-        return "NOT INDEXED" if consumer is None else "INDEXED BY consumptions_by_consumer"
-    if consumer is None:
-        return "INDEXED BY consumptions_by_topic"
-    return "INDEXED BY consumptions_by_topic_and_consumer"
-
-
 def message_of(row: tuple[Any, ...]) -> Message:
     topic, message_id, text, producer, timestamp, sequence = row
     return Message(topic, message_id, Raw(text), producer, timestamp, sequence)
+
+
+def _below(before: int | None) -> int:
+    return LARGEST_INTEGER if before is None else _whole(before)
 
 
 def _whole(number: int) -> int:
