@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError
-from .sockets import BACKLOG
+from .sockets import BACKLOG, guarded
 from .threads import NativeThreads
 
 __all__ = ["Event", "NativeThreads", "Runtime", "Task", "Timer", "WSGIServer", "Watch"]
-__all__ += ["open_runtime"]
+__all__ += ["guarded", "open_runtime"]
 
 
 class Task(Protocol):

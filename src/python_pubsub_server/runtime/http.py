@@ -140,6 +140,8 @@ class HTTPServer:
 
 
 def _shutdown(sock: socket.socket, how: int) -> None:
+    if sock.fileno() < 0:
+        return  # taken over
     try:
         sock.shutdown(how)
     except OSError as error:

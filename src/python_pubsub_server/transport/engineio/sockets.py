@@ -1,0 +1,351 @@
+"""Engine.IO on the project's own WebSocket: no task and no queue for a connection that idles.
+
+python-engineio keeps the HTTP side (polling, upgrades, sessions); this module replaces how its
+sockets send, receive, ping and close. It knows private names of python-engineio, and the tests
+say so if an upgrade changes them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import engineio
+from engineio.exceptions import ContentTooLongError, EngineIOError
+from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
+from engineio.packet import Packet as EnginePacket
+from engineio.socket import Socket as StockSocket
+
+from ...runtime import Event, Runtime
+from ..frames import BINARY, TEXT, frame
+from ..heartbeat import Heartbeat
+from ..websocket import Message, Receiver, WebSocket, open_websocket
+
+log = logging.getLogger("pubsub")
+
+PING_FRAME = frame(TEXT, str(PING).encode())
+PONG_TEXT = str(PONG)
+GOING_AWAY = 1001
+SEPARATOR = "\x1e"  # between the packets of one polling request
+
+
+class Server(engineio.Server):  # type: ignore[misc]
+    """python-engineio's server with our sockets."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        outbound_bytes: int,
+        on_slow: Callable[[str], None],
+        **options: Any,
+    ) -> None:
+        super().__init__(monitor_clients=False, **options)
+        self.runtime = runtime
+        self.outbound_bytes = outbound_bytes
+        self.on_slow = on_slow
+        self.heartbeat = Heartbeat(runtime, self.ping_interval, self.ping_timeout)
+
+    def _handle_connect(
+        self,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        transport: str,
+        jsonp_index: int | None = None,
+    ) -> Any:
+        sid = self.generate_id()
+        connection = self.sockets[sid] = Socket(self, sid, transport)
+        refusal = self._trigger_event("connect", sid, environ, run_async=False)
+        if refusal is not None and refusal is not True:
+            connection.drop()
+            return self._unauthorized(refusal or None)
+        if transport == "websocket":
+            return connection.open(environ, start_response)
+        connection.send(connection.greeting())
+        connection.connected = True
+        self.heartbeat.watch(connection)
+        return self._ok(connection.poll(), jsonp_index=jsonp_index)
+
+    def open_sockets(self) -> list[Socket]:
+        return list(self.sockets.values())
+
+
+class Socket(StockSocket):  # type: ignore[misc]
+    """One Engine.IO session. With `websocket` set, everything goes that way; without, by polls."""
+
+    server: Server
+
+    def __init__(self, server: Server, sid: str, transport: str = "polling") -> None:
+        self.server = server
+        self.sid = sid
+        self.queue = server.create_queue() if transport == "polling" else None
+        self.queued_bytes = 0
+        self.fetched: Event | None = None  # some task waits for the next poll
+        self.websocket: WebSocket | None = None
+        self.last_ping = None
+        self.connected = False
+        self.upgrading = False
+        self.upgraded = transport == "websocket"
+        self.ending = False
+        self.closing = False
+        self.closed = False
+        self.session: dict[str, Any] = {}
+
+    def greeting(self) -> EnginePacket:
+        server = self.server
+        return EnginePacket(
+            OPEN,
+            {
+                "sid": self.sid,
+                "upgrades": [] if self.upgraded else ["websocket"],
+                "pingInterval": int(server.ping_interval * 1000),
+                "pingTimeout": int(server.ping_timeout * 1000),
+                "maxPayload": server.max_http_buffer_size,
+            },
+        )
+
+    # Sending
+
+    def send(self, pkt: EnginePacket) -> None:
+        if self.websocket is not None:
+            data = pkt.encode()
+            if isinstance(data, str):
+                self.websocket.send_frames(frame(TEXT, data.encode()))
+            else:
+                self.websocket.send_frames(frame(BINARY, data))
+        elif not self.ending and not self.closed and self.queue is not None:
+            self.queued_bytes += len(pkt.encode(b64=True))
+            self.queue.put(pkt)
+            if self.queued_bytes > self.server.outbound_bytes:
+                self.slow()
+
+    def poll(self) -> list[EnginePacket]:
+        packets: list[EnginePacket] = super().poll()
+        self.queued_bytes -= sum(len(pkt.encode(b64=True)) for pkt in packets)
+        self._wake_drained()
+        return packets
+
+    def wait_drained(self, timeout: float) -> bool:
+        """Wait until little is unsent; False: timed out or closed."""
+        if self.websocket is not None:
+            return self.websocket.wait_drained(timeout)
+        little = self.server.outbound_bytes // 4
+        if self.queued_bytes > little and not self.closed:
+            self.fetched = self.fetched or self.server.runtime.event()
+            self.fetched.wait(timeout)
+        return self.queued_bytes <= little and not self.closed
+
+    def _wake_drained(self) -> None:
+        if self.fetched is not None:
+            self.fetched.set()
+            self.fetched = None
+
+    def slow(self) -> None:
+        """Its unsent bytes passed the bound: it is about to be closed."""
+        if not self.ending and not self.closing:
+            self.server.on_slow(self.sid)
+            if self.websocket is None:
+                self.end(self.server.reason.TRANSPORT_ERROR)
+
+    # Receiving
+
+    def receive(self, pkt: EnginePacket) -> None:
+        """A packet of a polling client."""
+        if pkt.packet_type == PONG:
+            self.server.heartbeat.heard(self)
+        elif pkt.packet_type == MESSAGE:
+            self.server.handlers["message"](self.sid, pkt.data)
+        elif pkt.packet_type == CLOSE:
+            self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
+        else:
+            raise EngineIOError(f"unexpected packet of type {pkt.packet_type}")
+
+    def handle_post_request(self, environ: dict[str, Any]) -> None:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        if length > self.server.max_http_buffer_size:
+            raise ContentTooLongError
+        try:
+            body = environ["wsgi.input"].read(length).decode()
+            packets = [EnginePacket(encoded_packet=text) for text in body.split(SEPARATOR)]
+        except ValueError as error:
+            raise EngineIOError("malformed payload") from error
+        for pkt in packets:
+            if not self.closed:
+                self.receive(pkt)
+
+    def receive_text(self, message: Message) -> None:
+        """A message of a WebSocket client."""
+        if isinstance(message, bytes):
+            self.server.handlers["message"](self.sid, message)
+        elif message[:1] == "4":
+            self.server.handlers["message"](self.sid, message[1:])
+        elif message[:1] == "1":
+            self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
+        elif message != PONG_TEXT:
+            self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
+
+    # Pulse
+
+    def ping(self) -> None:
+        if self.websocket is not None:
+            self.websocket.send_frames(PING_FRAME)
+        else:
+            self.send(EnginePacket(PING))
+
+    def expire(self) -> None:
+        self.end(self.server.reason.PING_TIMEOUT)
+
+    # Opening and upgrading
+
+    def open(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        """Answer a request that is a session from its beginning."""
+        answer = self._handshake(environ, start_response, _Carrier(self))
+        if self.websocket is None:
+            self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
+        return answer
+
+    def carry_by(self, websocket: WebSocket) -> None:
+        """From here on all goes by WebSocket, after what no poll has fetched yet."""
+        self.upgraded = True
+        self.upgrading = False
+        self.connected = True
+        left = self._unfetched()
+        self.websocket = websocket
+        for pkt in left:
+            self.send(pkt)
+
+    def _unfetched(self) -> list[EnginePacket]:
+        queue, self.queue = self.queue, None
+        packets = []
+        while queue is not None and not queue.empty():
+            packet = queue.get(block=False)
+            if packet is not None and packet.packet_type != NOOP:
+                packets.append(packet)
+        self.queued_bytes = 0
+        self._wake_drained()
+        return packets
+
+    def _upgrade_websocket(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Any:
+        if self.upgraded or self.upgrading:
+            return self.server._bad_request("This session has a WebSocket already")
+        return self._handshake(environ, start_response, _Candidate(self))
+
+    def _handshake(
+        self, environ: dict[str, Any], start_response: Callable[..., Any], receiver: Receiver
+    ) -> Any:
+        answer: Sequence[bytes] = open_websocket(
+            self.server.runtime,
+            environ,
+            start_response,
+            receiver,
+            max_size=self.server.max_http_buffer_size,
+            outbound_bytes=self.server.outbound_bytes,
+        )
+        # python-engineio would take a list for packets that are still to be encoded.
+        return tuple(answer)
+
+    # Ending
+
+    def end(self, reason: str) -> None:
+        """Close it soon, from where nothing may wait."""
+        if not self.ending:
+            self.ending = True
+            self.server.runtime.spawn(self.close, False, True, reason)
+
+    def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Never waits for the client: an unread queue would hold up whoever closes."""
+        if self.closed or self.closing:
+            return
+        self.closing = True
+        try:
+            self.server._trigger_event(
+                "disconnect",
+                self.sid,
+                reason or self.server.reason.SERVER_DISCONNECT,
+                run_async=False,
+            )
+        finally:
+            if self.websocket is not None:
+                self.websocket.close(GOING_AWAY, reason or "")
+            elif self.queue is not None:
+                if not abort:
+                    self.queue.put(EnginePacket(CLOSE))
+                self.queue.put(None)
+            self.drop()
+
+    def drop(self) -> None:
+        self.closed = True
+        self._wake_drained()
+        self.server.heartbeat.forget(self)
+        self.server.sockets.pop(self.sid, None)
+
+
+class _Carrier(Receiver):
+    """The WebSocket of a session."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: Socket) -> None:
+        self.session = session
+
+    def opened(self, websocket: WebSocket) -> None:
+        session = self.session
+        session.carry_by(websocket)
+        session.send(session.greeting())
+        session.server.heartbeat.watch(session)
+
+    def glance(self, message: Message) -> bool:
+        if message == PONG_TEXT:
+            self.session.server.heartbeat.heard(self.session)
+            return True
+        return False
+
+    def receive(self, message: Message) -> None:
+        if message == PONG_TEXT:
+            self.session.server.heartbeat.heard(self.session)
+        elif not self.session.closed:
+            self.session.receive_text(message)
+
+    def slow(self) -> None:
+        self.session.slow()
+
+    def closed(self, code: int, reason: str) -> None:
+        reasons = self.session.server.reason
+        why = reasons.TRANSPORT_ERROR if reason == "slow" else reasons.TRANSPORT_CLOSE
+        self.session.close(wait=False, abort=True, reason=why)
+
+
+class _Candidate(_Carrier):
+    """A WebSocket that a polling session tries out, and then moves to."""
+
+    __slots__ = ("websocket",)
+
+    def opened(self, websocket: WebSocket) -> None:
+        self.websocket = websocket
+
+    def glance(self, message: Message) -> bool:
+        return self.session.websocket is self.websocket and super().glance(message)
+
+    def receive(self, message: Message) -> None:
+        session = self.session
+        if session.websocket is self.websocket:
+            super().receive(message)
+        elif session.closed or session.upgraded:
+            self.websocket.close(GOING_AWAY)
+        elif message == f"{PING}probe":
+            session.upgrading = True  # polls get nothing from here on
+            self.websocket.send_frames(frame(TEXT, f"{PONG}probe".encode()))
+            session.send(EnginePacket(NOOP))  # ends the poll that waits
+        elif message == str(UPGRADE) and session.upgrading:
+            session.carry_by(self.websocket)
+        else:
+            self.websocket.close(1002, "not an upgrade")
+
+    def closed(self, code: int, reason: str) -> None:
+        if self.session.websocket is self.websocket:
+            super().closed(code, reason)
+        elif not self.session.upgraded:
+            self.session.upgrading = False
