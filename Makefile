@@ -34,6 +34,12 @@ format: $(VENV)/.installed-dev ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## Measure it beside its peers: make bench ARGS=--quick
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory benchmarks/peers/node_modules; fi || \
+		echo "make: the peers on Node.js are left out, npm could not install them" >&2
+	@$(BIN)/python benchmarks/run.py --all $(ARGS)
+
 .PHONY: example-db
 example-db: $(VENV)/.installed ## Make pubsub.db.example anew
 	$(BIN)/python examples/make_example_db.py
@@ -42,6 +48,10 @@ example-db: $(VENV)/.installed ## Make pubsub.db.example anew
 clean: ## Remove the environment and what was built; never a database
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+benchmarks/peers/node_modules: benchmarks/peers/package.json
+	@npm install --prefix benchmarks/peers --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # The stamps below make the second time fast: installed again only when the requirements change.
 

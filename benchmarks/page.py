@@ -1,0 +1,97 @@
+"""docs/benchmarks.md, written from a run and never by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from contenders import CONTENDERS
+from report import Row, markdown_table, target_table, verdicts, workload_table
+from workloads import MESSAGE_BYTES, WORKLOADS
+
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `make bench`; edit `benchmarks/page.py`, not this page.
+
+The server runs on one core and the load generator ({generator}) on another, over loopback.
+Messages carry {size} bytes. Every contender runs in turn, on the same machine, inside the same
+quarter of an hour; where there are several runs the figure is their median and `runs` shows all.
+Absolute figures drift by a third with the machine and its neighbours; ratios hold better.
+
+- Machine: {machine}
+- Date: {date}
+- Command: `{command}`
+
+![The figures as bars](benchmarks.svg)
+
+## Targets
+
+`pubsub` with its defaults: every message committed with full durability before it is delivered.
+A ratio is this server's figure divided by the peer's.
+"""
+
+METHOD = """\
+## How it is measured
+
+- **Closed loop** (every workload but `latency`): a publisher sends its next request when the last
+  one was answered. **Open loop** (`latency`): message *n* is due at start + *n*/rate, and latency
+  counts from that moment, so a server that falls behind cannot hide it.
+- **CPU** is user and system time of all of the server's processes (`/proc/PID/stat`) inside the
+  measured window; **memory** is the growth of their resident size (`/proc/PID/status`).
+- **server** and **generator** are the share of its core that each used. The sink rows are the
+  generator's ceiling: a program that answers and sends canned bytes without looking at them.
+- After each run the generator waits up to 5 s until all that was published has arrived, and the
+  row says so when it did not.
+- Peers run as their users run them: Socket.IO alone and Flask-SocketIO store nothing and only fan
+  out (Flask-SocketIO with `max_size` raised, without which it serves 1,024 connections and hangs
+  on the next); express with better-sqlite3 commits once a request, or once a batch, under unique
+  indexes on topic and sequence and on message id; nchan is one nginx worker with its messages in
+  memory; NATS is core publish and subscribe over TCP, without WebSocket frames to make, told by
+  `GOMAXPROCS` that it has one core. This server and the peers answer a publish when it is stored
+  (or, storing nothing, when it is on its way).
+
+A piece of it: `python benchmarks/run.py --workload fanout-32 --peer nchan --seconds 3`; the list:
+`python benchmarks/run.py --list`. Peers: `npm install --prefix benchmarks/peers`, and Debian's
+`nginx-light`, `libnginx-mod-nchan` and `nats-server`; one that is missing is skipped and said so.
+How monitoring routes grow with the log: `python benchmarks/monitoring.py`.
+"""
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """When, where and how figures were taken."""
+
+    machine: str
+    date: str
+    command: str
+    generator: str
+    versions: Mapping[str, str]
+
+
+def sections(rows: Sequence[Row]) -> Iterable[str]:
+    for workload in WORKLOADS.values():
+        shown = [row for row in rows if row.workload == workload.name]
+        if shown:
+            yield f"### {workload.title}\n\n`{workload.name}`: `{workload.arguments}`\n"
+            yield workload_table(workload, shown) + "\n"
+
+
+def page(rows: Sequence[Row], occasion: Occasion) -> str:
+    head = INTRODUCTION.format(
+        size=MESSAGE_BYTES,
+        machine=occasion.machine,
+        date=occasion.date,
+        command=occasion.command,
+        generator=occasion.generator,
+    )
+    versions = markdown_table(
+        ("contender", "version"),
+        ((CONTENDERS[name].title, version) for name, version in occasion.versions.items()),
+    )
+    return "\n".join(
+        (
+            *(head, target_table(verdicts(rows)), "", "## Figures", ""),
+            *(*sections(rows), METHOD, "## Versions", "", versions, ""),
+        )
+    )

@@ -1,0 +1,85 @@
+"""A server under test: pinned to a core, waited for until it listens, and always stopped."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+
+
+class NotStarted(Exception):
+    """A server did not begin to listen; the text holds the end of what it printed."""
+
+
+def cores() -> tuple[int, int]:
+    """The core for the server and the one for the load generator; on one core they share it."""
+    available = sorted(os.sched_getaffinity(0))
+    return available[0], available[-1]
+
+
+def pinned(command: Sequence[str], core: int) -> list[str]:
+    """The command on one core; `taskset` becomes the command, so the process id stays."""
+    return ["taskset", "--cpu-list", str(core), *command]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
+@contextmanager
+def running(
+    command: Sequence[str], port: int, core: int, directory: Path, environment: Mapping[str, str]
+) -> Iterator[list[int]]:
+    """Run a server on one core; yields the ids of its processes once it listens.
+
+    Settings of the caller's own environment stay out of it.
+    """
+    log = directory / "server.log"
+    inherited = {name: value for name, value in os.environ.items() if name[:7] != "PUBSUB_"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            pinned(command, core),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**inherited, **environment},
+            cwd=directory,
+        )
+    try:
+        wait_until_listening(process, port, log)
+        yield family(process.pid)
+    finally:
+        stop(process)
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise NotStarted(log.read_text(errors="replace")[-2000:].strip() or "it printed nothing")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

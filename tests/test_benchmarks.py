@@ -1,0 +1,190 @@
+"""The benchmarks: the generator counts right, and the page says what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import run  # noqa: E402
+from contenders import CONTENDERS  # noqa: E402
+from generator import GeneratorFailed, build, compiler, generate  # noqa: E402
+from page import Occasion, page  # noqa: E402
+from plot import svg  # noqa: E402
+from process import NotStarted, cores, free_port, running  # noqa: E402
+from report import Row, amount, markdown_table, median_row, verdicts, workload_table  # noqa: E402
+from workloads import WORKLOADS  # noqa: E402
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("generator"))
+
+
+def result(**known: Any) -> dict[str, Any]:
+    latency = {"count": 0}
+    return {
+        **{"elapsed_seconds": 1.0, "cpu_seconds": 1.0, "generator_cpu_seconds": 0.5},
+        **{"published": 0, "delivered": 0, "consumed": 0, "storm_seconds": []},
+        **{"storm_cpu_seconds": 0.0, "delivery_latency": latency, "answer_latency": latency},
+        **{"complete": True, "missing": 0, "closed_by_server": 0, "refused": 0},
+        **known,
+    }
+
+
+def row(workload: str, contender: str, **known: Any) -> Row:
+    return median_row(WORKLOADS[workload], contender, [result(**known)])
+
+
+# ---- the generator ----
+
+
+def load_sink(program: Path, directory: Path, arguments: str) -> dict[str, Any]:
+    port = free_port()
+    server_core, generator_core = cores()
+    command = CONTENDERS["sink"].command(port, directory)
+    with running(command, port, server_core, directory, {}) as pids:
+        watched = ["--port", str(port), "--watch", ",".join(map(str, pids))]
+        return generate(program, [*watched, *arguments.split()], core=generator_core, timeout=60)
+
+
+@needs_compiler
+def test_generator_counts_every_publish_up_to_its_limit(program: Path, tmp_path: Path) -> None:
+    counted = load_sink(program, tmp_path, "--publishers 4 --limit 200 --warmup 0 --seconds 20")
+    assert counted["published"] + 4 >= 200
+    assert counted["answer_latency"]["count"] == counted["published"]
+    assert counted["complete"]
+    assert counted["memory_before_kb"] > 1000
+
+
+@needs_compiler
+def test_generator_receives_frames_and_orders_percentiles(program: Path, tmp_path: Path) -> None:
+    counted = load_sink(
+        program, tmp_path, "--subscribers 20 --publishers 1 --warmup 0 --seconds 0.2"
+    )
+    assert counted["delivered"] >= 20
+    latency = counted["answer_latency"]
+    ordered = [latency[f"{name}_us"] for name in ("p50", "p90", "p99", "p999", "max")]
+    assert ordered == sorted(ordered)
+
+
+@needs_compiler
+def test_generator_says_what_is_wrong_with_its_options(program: Path) -> None:
+    with pytest.raises(GeneratorFailed, match="an option is missing or out of range"):
+        generate(program, ["--port", "0"], core=cores()[1])
+
+
+def test_server_that_does_not_start_is_reported_with_its_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no such setting')"]
+    with (
+        pytest.raises(NotStarted, match="no such setting"),
+        running(command, free_port(), cores()[0], tmp_path, {}),
+    ):
+        pytest.fail("it must not get here")
+
+
+# ---- the tables ----
+
+
+def test_workloads_name_only_contenders_that_exist_and_are_measured() -> None:
+    for workload in WORKLOADS.values():
+        assert set(workload.contenders) <= set(CONTENDERS), workload.name
+        for target in workload.targets:
+            assert target.peer is None or target.peer in workload.contenders
+            better = target.aim < target.required
+            assert better == workload.metric.lower, workload.name
+
+
+@pytest.mark.parametrize(
+    ("ours", "outcome"), [(25_000, "aim reached"), (12_000, "met"), (9_000, "MISSED")]
+)
+def test_target_is_judged_by_the_ratio_to_the_peer(ours: int, outcome: str) -> None:
+    rows = [
+        row("fanout-32", "pubsub", delivered=ours),
+        row("fanout-32", "node-socketio", delivered=1_000),
+    ]
+    judged = {verdict.target.peer: verdict for verdict in verdicts(rows)}
+    assert judged["node-socketio"].outcome == outcome
+    assert judged["nchan"].outcome == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "outcome"), [(10, "aim reached"), (20, "met"), (26, "MISSED")]
+)
+def test_target_without_a_peer_is_judged_by_the_figure(kilobytes: int, outcome: str) -> None:
+    grown = {"memory_before_kb": 1_000, "memory_after_kb": 1_000 + 5_000 * kilobytes}
+    (verdict,) = verdicts([row("idle", "pubsub", **grown)])
+    assert verdict.outcome == outcome
+
+
+def test_median_run_stands_for_all_and_all_are_shown() -> None:
+    workload = WORKLOADS["publish"]
+    runs = [result(published=count) for count in (900, 100, 500)]
+    measured = median_row(workload, "pubsub", runs)
+    assert measured.figure == 500
+    assert "100 · 500 · 900" in workload_table(workload, [measured])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0512, "0.051"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (1234567.0, "1,234,567")],
+)
+def test_amounts_keep_three_digits(value: float, text: str) -> None:
+    assert amount(value) == text
+
+
+def test_table_has_one_line_a_row() -> None:
+    assert markdown_table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_deliveries_that_never_came_are_said() -> None:
+    lossy = row("fanout-32", "nchan", delivered=10, complete=False, missing=7)
+    assert "NOT all delivered: 7 missing" in workload_table(WORKLOADS["fanout-32"], [lossy])
+
+
+# ---- the page ----
+
+
+def test_peer_that_is_not_installed_is_skipped_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = dataclasses.replace(CONTENDERS["nats"], missing=lambda: "nats-server is not here")
+    monkeypatch.setitem(CONTENDERS, "nats", absent)
+    (skipped,) = run.measure(
+        tmp_path / "unused", WORKLOADS["topics"], ["nats"], seconds=1, repeats=1
+    )
+    assert skipped.figure is None
+    assert "skipped: nats-server is not here" in workload_table(WORKLOADS["topics"], [skipped])
+    assert "skipped: nats-server is not here" in capsys.readouterr().out
+
+
+def test_page_holds_where_when_how_and_every_figure() -> None:
+    rows = [
+        row("publish", "pubsub", published=9_000),
+        row("publish", "express-full", published=3_000),
+    ]
+    occasion = Occasion("a machine", "2030-01-02", "make bench", "C", {"pubsub": "1.2.3"})
+    text = page(rows, occasion)
+    for said in ("a machine", "2030-01-02", "`make bench`", "1.2.3", "9,000/s", "3.00x", "| met |"):
+        assert said in text
+
+
+def test_plot_is_xml_with_a_bar_a_figure() -> None:
+    rows = [
+        row("publish", "pubsub", published=9_000),
+        row("publish", "express-full", published=3_000),
+    ]
+    root = ElementTree.fromstring(svg(rows, "R & D"))
+    bars = [float(bar.get("width", 0)) for bar in root.iterfind("{*}rect[@rx]")]
+    assert len(bars) == 2
+    assert bars[0] == pytest.approx(3 * bars[1], rel=0.01)
+    assert any(label.text == "R & D" for label in root.iterfind("{*}text"))
