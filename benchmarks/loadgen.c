@@ -47,11 +47,10 @@ struct connection {
     enum state state;
     bool publishes;
     bool wants_write;
-    uint32_t ack;      /* next acknowledgement number */
-    int in_flight;     /* messages of the request that is not answered yet */
-    uint64_t intended; /* when that request was meant to be sent, µs */
-    char *partial;     /* start of a frame or an answer whose end has not come yet */
-    char *out;         /* what the kernel did not take yet */
+    uint32_t ack;        /* next acknowledgement number */
+    int in_flight;       /* messages of the request that is not answered yet */
+    uint64_t intended;   /* when that request was meant to be sent, µs */
+    char *partial, *out; /* received without its end; not taken by the kernel yet */
     size_t partial_length, out_length, out_sent, out_size;
 };
 
@@ -361,8 +360,10 @@ static void socketio_text(struct connection *c, const char *text, size_t length)
     if (length >= 12 && !memcmp(text, "42[\"message\"", 12)) {
         delivered(c, text, length);
     } else if (length >= 2 && text[0] == '4' && text[1] == '3') {
+        bool ok = memmem(text, length, "\"ok\"", 4);
+        if (!ok && !c->publishes) fail("refused: %.*s", (int)length, text);
         if (c->state == SUBSCRIBING) became_ready(c);
-        else if (c->publishes) answered(c, memmem(text, length, "\"ok\"", 4), text, length);
+        else if (c->publishes) answered(c, ok, text, length);
         else total.claims_answered++;
     } else if (length >= 1 && text[0] == '2') {
         send_text(c, "3");
@@ -465,8 +466,7 @@ static size_t read_unit(struct connection *c, const char *bytes, size_t length) 
 static void close_connection(struct connection *c) {
     close(c->fd);
     c->fd = -1;
-    if (c->state == READY) ready_count--;
-    else if (c->state != CLOSED) opening_count--;
+    if (c->state != CLOSED) --*(c->state == READY ? &ready_count : &opening_count);
     c->state = CLOSED;
     c->partial_length = c->out_length = c->out_sent = 0;
 }
