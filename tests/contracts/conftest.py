@@ -1,0 +1,40 @@
+"""The databases that the contract runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from python_pubsub_server.storage.database import open_database
+from stories import WINDOW, Storage
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(tmp_path: Path) -> str:
+    """The URL of an empty database of each kind."""
+    return f"sqlite:///{tmp_path}/pubsub.db"
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    story = Storage(open_database(database_url, deduplication_seconds=WINDOW))
+    yield story
+    story.close()
+
+
+@pytest.fixture
+def many_pages() -> Callable[[Callable[[int | None], list[tuple[int, Any]]]], list[Any]]:
+    """Reads a listing to its end, page by page, through its cursor."""
+
+    def read(listing: Callable[[int | None], list[tuple[int, Any]]]) -> list[Any]:
+        found: list[Any] = []
+        before: int | None = None
+        while page := listing(before):
+            found += [item for _, item in page]
+            before = page[-1][0]
+        return found
+
+    return read

@@ -1,0 +1,74 @@
+"""Words that make tests of the storage read as stories."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+from msgspec import Raw
+
+from python_pubsub_server.model import Claim, Draft, Interest, Message, Published
+from python_pubsub_server.storage.database import Batch, Committed, Database, Reader, Writer
+
+WINDOW = 120.0  # of deduplication, in seconds
+
+
+def draft(
+    topic: str = "news",
+    message_id: str = "m1",
+    message: Any = None,
+    producer: str = "ann",
+    raw: str | None = None,
+    fingerprint: int | None = None,
+) -> Draft:
+    """A draft as the edge makes it: `raw` is the text as written, else it is made of `message`."""
+    text = json.dumps(message) if raw is None else raw
+    meaning = json.dumps([producer, json.loads(text)], sort_keys=True)
+    if fingerprint is None:
+        fingerprint = zlib.crc32(meaning.encode())
+    return Draft(topic, message_id, Raw(text.encode()), producer, fingerprint)
+
+
+def content(message: Message) -> Any:
+    return json.loads(bytes(message.message))
+
+
+class Storage:
+    """A database with its writer and one reader, spoken to in short sentences."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.writer: Writer = database.writer()
+        self.reader: Reader = database.reader()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.writer.close()
+
+    def publish(self, *drafts: Draft, at: float = 1000.0) -> list[Published]:
+        return list(self.commit(drafts=drafts, at=at).published)
+
+    def claim(self, *claims: Claim, at: float = 2000.0) -> list[int | None]:
+        return list(self.commit(claims=claims, at=at).claimed)
+
+    def commit(
+        self,
+        *,
+        drafts: tuple[Draft, ...] = (),
+        claims: tuple[Claim, ...] = (),
+        interests: tuple[Interest, ...] = (),
+        at: float = 1000.0,
+    ) -> Committed:
+        return self.writer.commit(Batch(at, interests, drafts, [at] * len(drafts), claims))
+
+    def sequences(self, topic: str = "news") -> list[int]:
+        return [message.sequence for message in self.reader.log(topic, 0, 100_000)]
+
+    def found(self, text: str | None = None, **filters: Any) -> list[str]:
+        """The ids of what `messages` lists, newest first."""
+        return [m.message_id for _, m in self.reader.messages(1000, text=text, **filters)]
+
+    def index_all(self) -> None:
+        while self.writer.index(100):
+            pass
