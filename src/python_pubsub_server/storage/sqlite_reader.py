@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from msgspec import Raw
 
@@ -12,8 +12,11 @@ from ..model import Consumption, Edge, Message, TopicPosition, TopicSummary, mat
 from .database import ReadFailed
 from .search import indexed_words, is_found, match_expression, query_words
 
+T = TypeVar("T")
+
 LARGEST_INTEGER = 2**63 - 1
 
+_LAST_POSITION = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
 _LAST_TIMESTAMP = "SELECT timestamp FROM messages ORDER BY position DESC LIMIT 1"
 _POSITION = "SELECT topic, sequence, first FROM topics WHERE topic = ?"
 _POSITIONS = "SELECT topic, sequence, first FROM topics WHERE topic >= ? AND topic < ?"
@@ -94,7 +97,7 @@ _CONSUME_EDGES = """SELECT c.consumer, t.topic, r.consumptions, r.last_at
 
 # A search looks through this many of the newest messages itself. A common word is found there,
 # so that the index is only asked for words that are rare.
-_SCAN_AT_LEAST = 2_000
+_SCAN_AT_LEAST = 1_000
 # ... and through at most this many of those that the index does not have yet.
 _SCAN_AT_MOST = 20_000
 _SCAN_PAGE = 500
@@ -132,8 +135,28 @@ class SQLiteReader:
     def topics(self) -> list[TopicSummary]:
         return [TopicSummary(*row) for row in self._rows(_TOPICS)]
 
-    def log(self, topic: str, after: int, limit: int) -> list[Message]:
-        return [message_of(row) for row in self._rows(_LOG, topic, _whole(after), _whole(limit))]
+    def last_position(self) -> int:
+        rows = self._rows(_LAST_POSITION)
+        return int(rows[0][0]) if rows else 0
+
+    def log(self, topic: str, after: int, limit: int, max_bytes: int) -> Page:
+        return self._snapshot(lambda c: log_page(c, topic, _whole(after), limit, max_bytes))
+
+    def unconsumed(
+        self, consumer: str, topic: str, after: int, last: int, limit: int, max_bytes: int
+    ) -> Page:
+        return self._snapshot(
+            lambda c: unconsumed_page(c, consumer, topic, after, last, limit, max_bytes)
+        )
+
+    def count_unconsumed(self, consumer: str, topic: str, limit: int) -> int:
+        return self._snapshot(lambda c: count_unconsumed(c, consumer, topic, limit))
+
+    def ledger(self, topic: str, sequence: int, here: Here) -> Ledger | None:
+        return self._snapshot(lambda c: read_ledger(c, topic, _whole(sequence), here))
+
+    def explain(self, topic: str, sequence: int, consumer: str, here: Here) -> Explanation:
+        return self._snapshot(lambda c: explain(c, topic, _whole(sequence), consumer, here))
 
     def messages(
         self,
@@ -240,6 +263,17 @@ class SQLiteReader:
         while page := self._newest(_SCAN_PAGE, topic, producer, below):
             yield from page
             below = page[-1][0]
+
+    def _snapshot(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What several queries find in one state of the log."""
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                return read(self._connection)
+            finally:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise ReadFailed(str(error)) from error
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._named(sql, values)
