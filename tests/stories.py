@@ -11,6 +11,7 @@ from msgspec import Raw
 from python_pubsub_server.model import Claim, Draft, Interest, Message, Published
 from python_pubsub_server.storage.database import Batch, Committed, Database, Reader, Writer
 
+ANY_SIZE = 2**40
 WINDOW = 120.0  # of deduplication, in seconds
 
 
@@ -63,7 +64,10 @@ class Storage:
         return self.writer.commit(Batch(at, interests, drafts, [at] * len(drafts), claims))
 
     def sequences(self, topic: str = "news") -> list[int]:
-        return [message.sequence for message in self.reader.log(topic, 0, 100_000)]
+        return [message.sequence for message in self.log(topic)]
+
+    def log(self, topic: str, after: int = 0, limit: int = 1_000_000) -> list[Message]:
+        return list(self.reader.log(topic, after, limit, ANY_SIZE).messages)
 
     def found(self, text: str | None = None, **filters: Any) -> list[str]:
         """The ids of what `messages` lists, newest first."""

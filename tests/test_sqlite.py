@@ -75,7 +75,7 @@ def test_what_was_answered_survives_a_kill(path: Path, durability: str) -> None:
 
     storage = Storage(SQLiteDatabase.open(path))
     for topic in ("t0", "t1", "t2"):
-        log = {str(m.sequence): m.message_id for m in storage.reader.log(topic, 0, 1_000_000)}
+        log = {str(m.sequence): m.message_id for m in storage.log(topic, 0, 1_000_000)}
         assert list(log) == [str(n) for n in range(1, len(log) + 1)]
         answered = {sequence: name for where, sequence, name in whole if where == topic}
         assert answered.items() <= log.items()
@@ -117,7 +117,7 @@ except WriteFailed as error:
     print("failed")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(publish(3, 500_000).published[0].message.sequence)
-print([m.message_id for m in reader.log("t", 0, 9)])
+print([m.message_id for m in reader.log("t", 0, 9, 2**40).messages])
 """
 
 
@@ -227,7 +227,7 @@ def _work_of_reads(storage: Storage, start: int, end: int) -> dict[str, int]:
         "consumer": lambda: reader.consumptions(20, consumer="c1"),
         "consumed on topic": lambda: reader.consumptions(20, topic="t1"),
         "consumed both": lambda: reader.consumptions(20, topic="t1", consumer="c1", before=250),
-        "log": lambda: reader.log("t1", 100, 20),
+        "log": lambda: storage.log("t1", 100, 20),
         "topics": reader.topics,
         "edges": lambda: [*reader.publish_edges(20), *reader.consume_edges(20)],
         "common word": lambda: reader.messages(20, text="word"),

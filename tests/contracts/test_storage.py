@@ -22,14 +22,14 @@ def test_sequences_follow_the_order_of_the_drafts_in_each_topic(storage: Storage
     assert [one.message.sequence for one in published] == [1, 1, 2, 2, 3]
     (later,) = storage.publish(draft("a", "6"))
     assert later.message.sequence == 4
-    assert [m.message_id for m in storage.reader.log("a", 0, 10)] == ["1", "3", "5", "6"]
+    assert [m.message_id for m in storage.log("a", 0, 10)] == ["1", "3", "5", "6"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 31, 100, 511, 1500])
 def test_a_batch_of_any_size_is_stored_whole(storage: Storage, size: int) -> None:
     drafts = [draft(f"topic {n % 7}", str(n), {"n": n}, f"producer {n % 5}") for n in range(size)]
     storage.publish(*drafts)
-    found = [m for topic in range(7) for m in storage.reader.log(f"topic {topic}", 0, size)]
+    found = [m for topic in range(7) for m in storage.log(f"topic {topic}", 0, size)]
     assert {m.message_id: content(m) for m in found} == {str(n): {"n": n} for n in range(size)}
     assert sum(edge.count for edge in storage.reader.publish_edges(100)) == size
 
@@ -44,7 +44,7 @@ def test_a_batch_of_any_size_is_stored_whole(storage: Storage, size: int) -> Non
 def test_a_message_comes_back_as_it_was_written(storage: Storage, text: str) -> None:
     (published,) = storage.publish(draft(raw=text))
     assert bytes(published.message.message).decode() == text
-    (stored,) = storage.reader.log("news", 0, 1)
+    (stored,) = storage.log("news", 0, 1)
     assert bytes(stored.message).decode() == text
     assert (stored.producer, stored.timestamp) == ("ann", 1000.0)
 
@@ -198,7 +198,7 @@ class TestTotals:
         reader.ping()
         assert reader.last_timestamp() == 0.0
         assert reader.position("news") == TopicPosition("news", 0, 1)
-        assert (reader.topics(), reader.positions("*"), reader.log("news", 0, 9)) == ([], [], [])
+        assert (reader.topics(), reader.positions("*"), storage.log("news")) == ([], [], [])
         assert storage.found() == storage.found("x") == []
         assert reader.consumptions(9, topic="news", consumer="bo") == []
 
@@ -227,10 +227,10 @@ def test_positions_of_a_pattern(storage: Storage, pattern: str, covered: list[st
 
 def test_the_log_is_read_oldest_first_after_a_sequence(storage: Storage) -> None:
     storage.publish(*(draft(message_id=str(n)) for n in range(1, 10)), draft("other", "x"))
-    assert [m.sequence for m in storage.reader.log("news", 3, 4)] == [4, 5, 6, 7]
-    assert storage.reader.log("news", 9, 4) == []
-    assert storage.reader.log("news", 10**40, 4) == []
-    assert len(storage.reader.log("news", -5, 100)) == 9
+    assert [m.sequence for m in storage.log("news", 3, 4)] == [4, 5, 6, 7]
+    assert storage.log("news", 9, 4) == []
+    assert storage.log("news", 10**40, 4) == []
+    assert len(storage.log("news", -5, 100)) == 9
 
 
 @pytest.mark.parametrize("topic", [None, "t0", "t1", "nowhere"])
@@ -364,5 +364,5 @@ def test_what_was_committed_is_there_after_opening_again(
     storage.close()
     again = Storage(open_database(database_url))
     assert again.database.epoch == epoch
-    assert content(again.reader.log("news", 0, 1)[0]) == {"kept": True}
+    assert content(again.log("news", 0, 1)[0]) == {"kept": True}
     again.close()
