@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -72,8 +71,8 @@ struct counters {
 static struct counters total;
 static struct connection *connections;
 static int connection_count, ready_count, opening_count, next_to_open, closed_by_server;
-static struct connection **idle;
-static int idle_count;
+static struct connection **idle; /* a ring: in turn, so that none is idle until it is closed */
+static int idle_count, idle_first;
 static int poller, timer;
 static bool publishing, measuring;
 static uint64_t measured_from, measured_to, due_from, due_count;
@@ -82,7 +81,7 @@ static char receive_buffer[RECEIVE_BYTES * 2];
 static char *scratch;
 static size_t scratch_size;
 
-static void fail(const char *format, ...) {
+static _Noreturn void fail(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fputs("loadgen: ", stderr);
@@ -165,10 +164,9 @@ static long watched_memory_kb(void) {
 }
 
 static double own_cpu(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
 /* ---- sending ---- */
@@ -244,11 +242,10 @@ static size_t write_body(char *body, size_t room, struct connection *c, uint64_t
     /* subscriber i is on topic i modulo the topics: the first ones may have one more */
     total.expected += subscribers / (uint64_t)options.topics +
                       (topic < subscribers % (uint64_t)options.topics);
-    int filler = options.size - 19;
     int length = snprintf(body, room,
                           "{\"topic\":\"bench-%lu\",\"message_id\":\"m%d-%lu\","
                           "\"message\":\"~%016lu%0*d\",\"producer\":\"bench-%d\"}",
-                          topic, getpid(), n, due, filler, 0, c->number);
+                          topic, getpid(), n, due, options.size - 19, 0, c->number);
     if (length < 0 || (size_t)length >= room) fail("--size is too large");
     return (size_t)length;
 }
@@ -266,6 +263,7 @@ static void post(struct connection *c, const char *path, const char *body, size_
 static void publish(struct connection *c, uint64_t due) {
     uint64_t topic = total.sent % (uint64_t)options.topics;
     size_t length = 0;
+    char path[64];
     c->intended = due;
     c->in_flight = options.batch;
     if (options.batch > 1) scratch[length++] = '[';
@@ -275,7 +273,6 @@ static void publish(struct connection *c, uint64_t due) {
         length += write_body(scratch + length, scratch_size - length, c, due);
     }
     if (options.batch > 1 || c->protocol == SOCKETIO) scratch[length++] = ']';
-    char path[64];
     switch (c->protocol) {
     case SOCKETIO: send_frame(c, 1, scratch, length); break;
     case HTTP: post(c, options.batch > 1 ? "/publish/batch" : "/publish", scratch, length); break;
@@ -307,8 +304,13 @@ static void publish_due(void) {
             }
             due_count++;
         }
-        publish(idle[--idle_count], due);
+        idle_count--;
+        publish(idle[idle_first++ % options.publishers], due);
     }
+}
+
+static void became_idle(struct connection *c) {
+    idle[(idle_first + idle_count++) % options.publishers] = c;
 }
 
 static void answered(struct connection *c, bool ok, const char *answer, size_t length) {
@@ -317,7 +319,7 @@ static void answered(struct connection *c, bool ok, const char *answer, size_t l
     if (ok) total.answered += (uint64_t)c->in_flight;
     if (measuring && c->intended >= measured_from) record(answer_latency, now_us() - c->intended);
     c->in_flight = 0;
-    idle[idle_count++] = c;
+    became_idle(c);
 }
 
 /* ---- receiving ---- */
@@ -353,7 +355,7 @@ static void became_ready(struct connection *c) {
     c->state = READY;
     ready_count++;
     opening_count--;
-    if (c->publishes) idle[idle_count++] = c;
+    if (c->publishes) became_idle(c);
 }
 
 static void socketio_text(struct connection *c, const char *text, size_t length) {
@@ -476,7 +478,7 @@ static void open_connection(struct connection *c) {
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (c->fd < 0) fail("socket: %s (raise the limit of open files)", strerror(errno));
+    if (c->fd < 0) fail("socket: %s", strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
         fail("connect: %s", strerror(errno));
@@ -552,8 +554,8 @@ static bool run(double seconds, bool (*done)(void)) {
         int count = epoll_wait(poller, events, MAX_EVENTS, wait < 50 ? wait : 50);
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
+            uint64_t ticks;
             if (!c) {
-                uint64_t ticks;
                 if (read(timer, &ticks, sizeof ticks) < 0 && errno != EAGAIN) fail("timer");
             } else if (c->state == CONNECTING) {
                 connected(c);
@@ -592,10 +594,6 @@ static void set_up(void) {
             .fd = -1, .number = i, .publishes = publishes,
             .protocol = publishes ? options.publish : options.subscribe};
     }
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
     poller = epoll_create1(0);
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -635,7 +633,6 @@ static void measure(void) {
     double cpu = watched_cpu() - cpu_before, own = own_cpu() - own_before;
     publishing = false;
     bool complete = !options.publishers || run(5, settled);
-
     printf("\"elapsed_seconds\": %.6f, \"cpu_seconds\": %.3f, \"generator_cpu_seconds\": %.3f, ",
            elapsed, cpu, own);
     printf("\"published\": %lu, \"delivered\": %lu, \"consumed\": %lu, ",
@@ -652,7 +649,6 @@ static enum protocol parse_protocol(const char *name) {
     for (int i = 0; i < 4; i++)
         if (!strcmp(name, PROTOCOLS[i])) return (enum protocol)i;
     fail("no protocol %s", name);
-    return HTTP;
 }
 
 static void parse_watched(char *list) {

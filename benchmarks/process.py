@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+LOG = "server.log"
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 
@@ -49,9 +50,8 @@ def running(
 
     Settings of the caller's own environment stay out of it.
     """
-    log = directory / "server.log"
     inherited = {name: value for name, value in os.environ.items() if name[:7] != "PUBSUB_"}
-    with log.open("wb") as output:
+    with (directory / LOG).open("wb") as output:
         process = subprocess.Popen(
             pinned(command, core),
             stdin=subprocess.DEVNULL,
@@ -61,19 +61,25 @@ def running(
             cwd=directory,
         )
     try:
-        wait_until_listening(process, port, log)
+        wait_until_listening(process, port, directory)
         yield family(process.pid)
     finally:
         stop(process)
 
 
-def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def last_words(directory: Path) -> str:
+    """The end of what the server run in a directory printed."""
+    printed = (directory / LOG).read_text(errors="replace").strip()
+    return f"the server printed: {printed[-400:]}" if printed else "the server printed nothing"
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, directory: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise NotStarted(log.read_text(errors="replace")[-2000:].strip() or "it printed nothing")
+    raise NotStarted(last_words(directory))
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import resource
 import shlex
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from contenders import CONTENDERS, Contender, first_line
 from generator import GeneratorFailed, Result, build, compiler, generate
 from page import Occasion, page
 from plot import svg
-from process import NotStarted, cores, free_port, running
+from process import NotStarted, cores, free_port, last_words, running
 from report import OURS, Row, amount, details, median_row, target_table, verdicts, with_unit
 from workloads import MESSAGE_BYTES, WORKLOADS, Workload
 
@@ -51,7 +52,10 @@ def run_once(program: Path, workload: Workload, contender: Contender, seconds: f
                 prime = PRIME.split()
                 generate(program, [*connection, *prime], core=generator_core)
             wanted = [*workload.arguments.split(), "--seconds", str(seconds)]
-            return generate(program, [*connection, *wanted], core=generator_core)
+            try:
+                return generate(program, [*connection, *wanted], core=generator_core)
+            except GeneratorFailed as error:
+                raise GeneratorFailed(f"{error}; {last_words(directory)}") from error
 
 
 def measure(
@@ -71,7 +75,7 @@ def measure(
                 result = run_once(program, workload, CONTENDERS[name], duration)
                 figure = with_unit(workload.metric.of(result), workload.metric)
             except (GeneratorFailed, NotStarted, KeyError) as error:
-                failures[name] = f"failed: {error}".replace("\n", " ")[:300]
+                failures[name] = f"failed: {error}".replace("\n", " ")[:600]
                 print(f"  {name:16} {failures[name]}", flush=True)
                 continue
             results[name].append(result)
@@ -157,6 +161,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parsed
 
 
+def allow_many_files() -> None:
+    """Raise the soft limit of open files for the servers and the generator that are started."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def show_list() -> None:
     for workload in WORKLOADS.values():
         print(f"{workload.name:20} {workload.title}\n{'':20} {', '.join(workload.contenders)}")
@@ -169,6 +179,7 @@ def main(arguments: Sequence[str]) -> int:
         show_list()
         return 0
     started = time.monotonic()
+    allow_many_files()
     with tempfile.TemporaryDirectory(prefix="pubsub-bench-") as name:
         try:
             program = build(Path(name))
