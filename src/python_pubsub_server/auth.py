@@ -46,7 +46,11 @@ class Gate:
             return True
         if "*" in self._cors_origins or origin.rstrip("/") in self._cors_origins:
             return True
-        return urlsplit(origin).netloc.lower() == environ.get("HTTP_HOST", "").lower()
+        try:
+            host = urlsplit(origin).netloc.lower()
+        except ValueError:
+            return False
+        return bool(host) and host == environ.get("HTTP_HOST", "").lower()
 
     def _check_origin(self, origin: str, environ: Mapping[str, Any]) -> None:
         if not self.allows_origin(origin, environ):

@@ -100,7 +100,7 @@ def parse_subscribe(body: bytes) -> Subscribe:
 
 def parse_unsubscribe(body: bytes | None) -> tuple[str, ...] | None:
     """The topics to leave, None for all of them."""
-    if body is None or body.strip() == b"null":
+    if body is None or body.strip() in (b"", b"null"):
         return None
     return _subscription_topics(_topic_object(body, "unsubscribe"))
 

@@ -53,7 +53,7 @@ class Request:
         if length:
             if not length.isascii() or not length.isdigit():
                 raise Invalid("Content-Length must be a number")
-            if int(length) > max_bytes:
+            if len(length) > 18 or int(length) > max_bytes:
                 raise refusal
         body: bytes = self.environ["wsgi.input"].read(int(length) if length else max_bytes + 1)
         if len(body) > max_bytes:

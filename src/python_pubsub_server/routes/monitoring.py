@@ -35,7 +35,7 @@ def messages(node: Node, request: Request) -> Response:
         raise Invalid(f"`q` may have {MAX_SEARCH_LENGTH} characters at most")
     limit, topic, producer = limit_of(query), name_of(query, "topic"), name_of(query, "producer")
     before = _before(query)
-    found = node.readers.read(lambda r: r.messages(limit, topic, producer, text, before))
+    found = node.readers.read(lambda r: r.messages(limit + 1, topic, producer, text, before))
     return _listing("/messages", query, limit, found)
 
 
@@ -44,7 +44,7 @@ def consumptions(node: Node, request: Request) -> Response:
     query = request.query("limit", "topic", "consumer", "before")
     limit, topic, consumer = limit_of(query), name_of(query, "topic"), name_of(query, "consumer")
     before = _before(query)
-    found = node.readers.read(lambda r: r.consumptions(limit, topic, consumer, before))
+    found = node.readers.read(lambda r: r.consumptions(limit + 1, topic, consumer, before))
     return _listing("/consumptions", query, limit, found)
 
 
@@ -105,9 +105,9 @@ def _before(query: Mapping[str, str]) -> int | None:
 def _listing(
     path: str, query: Mapping[str, str], limit: int, found: Sequence[tuple[int, object]]
 ) -> Response:
-    """A page of a list; where there may be more, a link to it (RFC 8288)."""
-    rows = [row for _, row in found]
-    if len(found) < limit:
+    """A page of a list, of which one row more was looked for; a link to the rest (RFC 8288)."""
+    rows = [row for _, row in found[:limit]]
+    if len(found) <= limit:
         return json_response(rows)
-    cursor = urlencode({**query, "before": str(found[-1][0])})
+    cursor = urlencode({**query, "before": str(found[limit - 1][0])})
     return json_response(rows, ("Link", f'<{path}?{cursor}>; rel="next"'))
