@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pubsub_ws cli",
         "routes namespaces",
         "node",
-        "broker subscribing auth limits rates presence cluster"
+        "broker subscribing upkeep auth limits rates presence cluster"
         " rooms notifications votes resources monitoring graph",
         "journal hub",
         "storage bus transport",
@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 # Who may import an outside library: a module, and what is inside it if it is a package. A trailing
 # `*` is any module whose name begins so.
 ADAPTERS: dict[str, tuple[str, ...]] = {
-    "flask": ("pubsub_ws", "routes", "namespaces"),
+    "flask": ("pubsub_ws", "routes", "namespaces", "transport.engineio"),
     "flask_socketio": ("namespaces", "transport.engineio"),
     "socketio": ("namespaces", "transport.engineio"),
     "engineio": ("namespaces", "transport.engineio"),

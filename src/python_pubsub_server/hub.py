@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
-from .model import Message, is_pattern, matches
+from .model import Message, is_pattern, matches, patterns_of
 from .transport.connection import Broadcast, Connection
 from .wire import encode
 
@@ -210,7 +210,7 @@ class Hub:
         if topic in self._exact:
             yield topic, self._exact[topic]
         if self._patterns:
-            for pattern in _patterns_of(topic):
+            for pattern in patterns_of(topic):
                 if pattern in self._patterns:
                     yield pattern, self._patterns[pattern]
 
@@ -226,11 +226,3 @@ class Hub:
                 del self._audiences[cached]
         else:
             self._audiences.pop(topic, None)
-
-
-def _patterns_of(topic: str) -> Iterator[str]:
-    """Every pattern that could cover a topic, the widest first."""
-    for length in range(len(topic) + 1):
-        pattern = topic[:length] + "*"
-        if matches(pattern, topic):
-            yield pattern

@@ -25,8 +25,8 @@ MAX_WAITING = 100_000
 MAX_WAITING_BYTES = 128 * 2**20
 ANSWER_TIMEOUT = 60.0
 FAILURE_SECONDS = 5.0
-INDEX_STEP = 200
-INDEX_AFTER_SECONDS = 0.25
+
+Upkeep = Callable[[int | None, BaseException | None], None]
 
 
 class Entry:
@@ -81,11 +81,15 @@ class Journal:
         self._waiting_bytes = 0
         self._is_busy = False
         self._is_closed = False
-        self._is_index_due = False
+        self._upkeep: deque[tuple[Callable[[Writer], int], Upkeep]] = deque()
         self._settling: list[Callable[[], None]] = []
         self._idle = runtime.event()
         self._idle.set()
         self._failure: tuple[str, float] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._is_busy
 
     @property
     def recent_failure(self) -> str | None:
@@ -133,6 +137,31 @@ class Journal:
             raise result
         return result
 
+    def upkeep(self, function: Callable[[Writer], int]) -> int:
+        """Run one short step of upkeep in the writer's thread, between two transactions.
+
+        Under load at most one step comes between two transactions. Raises Unavailable when it
+        failed; the log has nothing of it then.
+        """
+        if self._is_closed:
+            raise Unavailable("The server is stopping")
+        is_done = self._runtime.event()
+        outcome: list[tuple[int | None, BaseException | None]] = []
+
+        def answer(result: int | None, error: BaseException | None) -> None:
+            outcome.append((result, error))
+            is_done.set()
+
+        self._upkeep.append((function, answer))
+        if not self._is_busy:
+            self._start_upkeep()
+        if not is_done.wait(ANSWER_TIMEOUT):
+            raise Unavailable("The disk did not answer in time")
+        result, error = outcome[0]
+        if result is None:
+            raise Unavailable(f"Upkeep of the database failed: {error}") from error
+        return result
+
     def settle(self) -> None:
         """Wait until what the database shows by now is delivered, too.
 
@@ -148,9 +177,17 @@ class Journal:
     def close(self, timeout: float) -> None:
         """Refuse what comes, commit what waits, and close the writer."""
         self._is_closed = True
-        self._idle.wait(timeout)
+        if not self._idle.wait(timeout):
+            self._abandon()
         self._thread.submit(self._writer.close, then=lambda _result, _error: None)
         self._thread.close(timeout)
+
+    def _abandon(self) -> None:
+        """Refuse what still waits; the transaction under way ends by itself."""
+        self._upkeep.clear()
+        waiting, self._waiting = self._waiting, deque()
+        for entry in waiting:
+            self._tell(entry.then, Unavailable("The server stopped before this was stored"))
 
     def _start(self) -> None:
         self._is_busy = True
@@ -199,19 +236,33 @@ class Journal:
             self._refuse(entries, error)
         else:
             self._failure = None
-            self._listener.committed(batch, outcome)
+            self._tell(self._listener.committed, batch, outcome)
             self._answer(entries, outcome)
         self._proceed()
 
-    def _proceed(self) -> None:
-        """Tell who waits that a transaction has ended, and start the next one."""
+    def _proceed(self, *, was_upkeep: bool = False) -> None:
+        """Tell who waits that the writer is done, and give it the next work."""
         settling, self._settling = self._settling, []
         for tell in settling:
             tell()
-        if self._waiting:
+        if self._upkeep and not (was_upkeep and self._waiting):
+            self._start_upkeep()
+        elif self._waiting:
             self._start()
         else:
-            self._rest()
+            self._is_busy = False
+            self._idle.set()
+
+    def _start_upkeep(self) -> None:
+        self._is_busy = True
+        self._idle.clear()
+        function, answer = self._upkeep.popleft()
+
+        def finish(result: int | None, error: BaseException | None) -> None:
+            answer(result, error)
+            self._proceed(was_upkeep=True)
+
+        self._thread.submit(function, self._writer, then=finish)
 
     def _answer(self, entries: list[Entry], outcome: Committed) -> None:
         """Give each entry its part of the outcome."""
@@ -225,7 +276,14 @@ class Journal:
             if entry.claims:
                 claimed = outcome.claimed[claims : claims + len(entry.claims)]
                 claims += len(entry.claims)
-            entry.then(Committed(published, claimed))
+            self._tell(entry.then, Committed(published, claimed))
+
+    def _tell(self, hear: Callable[..., object], *facts: object) -> None:
+        """Call who wants to know; if that fails, the others still hear and the journal goes on."""
+        try:
+            hear(*facts)
+        except Exception as error:  # noqa: BLE001 - a defect of the callee, told by the log
+            logs.event(logging.ERROR, "answer_failed", exception=error)
 
     def _refuse(self, entries: list[Entry], error: BaseException | None) -> None:
         if not isinstance(error, WriteFailed):
@@ -234,28 +292,4 @@ class Journal:
         logs.event(logging.ERROR, "commit_failed", reason=str(error), entries=len(entries))
         refusal = Unavailable(f"The database cannot write: {error}; nothing was stored")
         for entry in entries:
-            entry.then(refusal)
-
-    def _rest(self) -> None:
-        self._is_busy = False
-        self._idle.set()
-        if not self._is_index_due:
-            self._is_index_due = True
-            self._runtime.after(INDEX_AFTER_SECONDS, self._index)
-
-    def _index(self) -> None:
-        """Bring search up to date while nobody waits for the writer."""
-        self._is_index_due = False
-        if self._is_busy or self._is_closed:
-            return
-        self._is_busy = True
-        self._idle.clear()
-        self._thread.submit(self._writer.index, INDEX_STEP, then=self._indexed)
-
-    def _indexed(self, count: int | None, error: BaseException | None) -> None:
-        if error is not None:
-            logs.event(logging.WARNING, "index_failed", reason=str(error))
-        if count and not self._waiting:
-            self._is_index_due = True
-            self._runtime.after(0, self._index)
-        self._proceed()
+            self._tell(entry.then, refusal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 from msgspec import Raw
 
@@ -79,6 +81,64 @@ class TopicPosition(msgspec.Struct, frozen=True, gc=False):
     first: int
 
 
+class SpanStart(msgspec.Struct, frozen=True, gc=False):
+    """A named consumer is live on a topic or pattern from behind a position of the log on."""
+
+    span_id: int
+    consumer: str
+    topic: str
+    after: int
+    at: float
+
+
+class SpanEnd(msgspec.Struct, frozen=True, gc=False):
+    """... and was sent everything through another position; of a slow one, what left in time.
+
+    `reason` is `unsubscribed`, `disconnected` or `slow`; `stalled_at` since when a slow
+    connection took nothing any more.
+    """
+
+    span_id: int
+    through: int
+    at: float
+    reason: str
+    stalled_at: float | None = None
+
+
+class Resent(msgspec.Struct, frozen=True, gc=False):
+    """A consumer was sent what it had missed: a topic's sequences behind `after` to `through`."""
+
+    consumer: str
+    topic: str
+    after: int
+    through: int
+    at: float
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """A line of a message's ledger."""
+
+    consumer: str
+    delivered_at: float | None
+    consumed_at: float | None
+
+
+class Ledger(msgspec.Struct, frozen=True, gc=False):
+    """Who was sent a message and who consumed it; `pending` want it and did not consume it."""
+
+    message: Message
+    consumers: list[Delivery]
+    pending: list[str]
+
+
+class Explanation(msgspec.Struct, frozen=True, gc=False):
+    """Why a consumer did or did not get a message."""
+
+    verdict: str
+    at: float | None
+    detail: str
+
+
 class TopicSummary(msgspec.Struct, frozen=True, gc=False):
     """A row of `GET /topics`, without what only the hub knows (subscribers)."""
 
@@ -109,3 +169,11 @@ def matches(pattern: str, topic: str) -> bool:
     if pattern.endswith("*"):
         return topic.startswith(pattern[:-1])
     return pattern == topic
+
+
+def patterns_of(topic: str) -> Iterator[str]:
+    """Every pattern that could cover a topic, the widest first."""
+    for length in range(len(topic) + 1):
+        pattern = topic[:length] + "*"
+        if matches(pattern, topic):
+            yield pattern

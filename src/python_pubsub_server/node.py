@@ -15,10 +15,11 @@ from .hub import Hub
 from .journal import Journal
 from .rates import Rates
 from .runtime import Runtime
-from .storage.database import open_database
+from .storage.database import Retention, open_database
 from .storage.readers import Readers
 from .subscribing import Subscribing
 from .transport.connection import Connection
+from .upkeep import Upkeep
 
 
 class Node:
@@ -56,6 +57,12 @@ class Node:
             replay_limit=settings.replay_limit,
             page_bytes=min(2**20, settings.outbound_bytes // 4),
         )
+        self.upkeep = Upkeep(
+            self.journal,
+            runtime,
+            self.clock,
+            Retention(settings.retention_messages, settings.retention_seconds),
+        )
         self.connections: dict[str, Connection] = {}
         self.is_draining = False
 
@@ -70,6 +77,7 @@ class Node:
     def close(self) -> None:
         """Commit what waits, then give everything back."""
         self.is_draining = True
+        self.upkeep.stop(self.settings.drain_seconds)
         self.journal.close(self.settings.drain_seconds)
         self.readers.close(self.settings.drain_seconds)
         logs.event(logging.INFO, "stopped", node_id=self.node_id)

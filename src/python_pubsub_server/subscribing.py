@@ -168,7 +168,10 @@ class Subscribing:
 
     def _plan(self, reader: Reader, request: Subscribe, consumer: str) -> Plan:
         """In a reader's thread: where the topics stand, and what must be replayed on which."""
-        positions = {topic: reader.positions(topic) for topic in request.topics}
+        positions = {
+            topic: reader.positions(topic) if is_pattern(topic) else [reader.position(topic)]
+            for topic in request.topics
+        }
         replays: dict[str, Replay] = {}
         for wanted, found in positions.items():
             for position in found:

@@ -187,6 +187,8 @@ def canonical(message: bytes) -> bytes:
 
 def _object(body: bytes, what: str) -> dict[str, Raw]:
     """The fields of a JSON object, each still JSON text, after a check of the whole."""
+    if not body.strip():
+        raise Invalid(f"`{what}` takes a JSON object, but nothing was sent")
     try:
         fields = _decode_object(body)
     except msgspec.ValidationError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from ..errors import Invalid
+from ..model import is_pattern, matches
 from ..node import Node
 from .http import Request, Response, json_response, limit_of, name_of, number_of
 
@@ -67,13 +69,19 @@ def graph(node: Node, request: Request) -> Response:
     )
     now = node.clock.now()
     links = [
-        _link(edge.name, edge.topic, "publish", edge.count, node.rates.rate(key, now))
+        _link(
+            edge.name,
+            edge.topic,
+            "publish",
+            edge.count,
+            node.rates.rate(("publish", edge.name, edge.topic), now),
+        )
         for edge in published
-        for key in [("publish", edge.name, edge.topic)]
     ]
+    known = {edge.topic for edge in published}
     totals = {(edge.name, edge.topic): edge.count for edge in consumed}
-    for subscription in node.hub.subscriptions():
-        totals.setdefault((subscription.consumer, subscription.topic), 0)
+    for name, topic in islice(_listening(node, known), MAX_EDGES):
+        totals.setdefault((name, topic), 0)
     links += [
         _link(topic, name, "consume", count, node.rates.rate(("consume", name, topic), now))
         for (name, topic), count in totals.items()
@@ -82,10 +90,23 @@ def graph(node: Node, request: Request) -> Response:
         {
             "producers": sorted({edge.name for edge in published}),
             "consumers": sorted({name for name, _ in totals}),
-            "topics": sorted({e.topic for e in published} | {topic for _, topic in totals}),
+            "topics": sorted(known | {topic for _, topic in totals}),
             "links": links,
         }
     )
+
+
+def _listening(node: Node, known: set[str]) -> Iterator[tuple[str, str]]:
+    """Who listens to which topic now; a pattern is each of the known topics that it covers."""
+    covered: dict[str, list[str]] = {}
+    for subscription in node.hub.subscriptions():
+        wanted = subscription.topic
+        if wanted not in covered:
+            covered[wanted] = [t for t in known if matches(wanted, t)] or (
+                [] if is_pattern(wanted) else [wanted]
+            )
+        for topic in covered[wanted]:
+            yield subscription.consumer, topic
 
 
 def _link(source: str, target: str, kind: str, count: int, rate: float) -> dict[str, Any]:

@@ -18,9 +18,15 @@ from ..model import (
     Consumption,
     Draft,
     Edge,
+    Explanation,
     Interest,
+    Ledger,
     Message,
+    Page,
     Published,
+    Resent,
+    SpanEnd,
+    SpanStart,
     TopicPosition,
     TopicSummary,
 )
@@ -34,10 +40,25 @@ class ReadFailed(Exception):
     """The database could not be read. The text says why."""
 
 
+class Here(msgspec.Struct, frozen=True):
+    """A node, and the last position of the log that it has delivered."""
+
+    node_id: str
+    delivered: int
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How much of the log is kept: messages of each topic, and their age (None: any)."""
+
+    messages: int
+    seconds: float | None
+
+
 class Batch(msgspec.Struct, frozen=True):
-    """What one transaction commits: interests first, then drafts, then claims.
+    """What one transaction commits: interests first, then drafts, claims and deliveries.
 
     `arrived_at` holds one time a draft, in the same order; `at` is the time of the rest.
+    `here` says who commits, and what that node has delivered by now.
     """
 
     at: float
@@ -45,6 +66,10 @@ class Batch(msgspec.Struct, frozen=True):
     drafts: Sequence[Draft] = ()
     arrived_at: Sequence[float] = ()
     claims: Sequence[Claim] = ()
+    span_starts: Sequence[SpanStart] = ()
+    span_ends: Sequence[SpanEnd] = ()
+    resent: Sequence[Resent] = ()
+    here: Here | None = None
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -52,11 +77,12 @@ class Committed(msgspec.Struct, frozen=True):
 
     `published` has one entry a draft, in order. `claimed` has one entry a claim, in order: how
     many consumptions it newly recorded (0: all were recorded before), or None when no retained
-    message of that topic has that id (and sequence).
+    message of that topic has that id (and sequence). `position` is the log's last one after it.
     """
 
     published: Sequence[Published]
     claimed: Sequence[int | None]
+    position: int = 0
 
 
 class Writer(Protocol):
@@ -72,6 +98,12 @@ class Writer(Protocol):
 
     def index(self, limit: int) -> int:
         """Bring full-text search up to date by at most `limit` messages; how many were indexed."""
+
+    def trim(self, retention: Retention, now: float, limit: int) -> int:
+        """Delete about `limit` of the messages that need not be kept; how many went (0: none left).
+
+        Always the oldest ones of a topic, with their consumptions; sequences go on.
+        """
 
     def close(self) -> None: ...
 
@@ -92,8 +124,25 @@ class Reader(Protocol):
     def topics(self) -> list[TopicSummary]:
         """Every topic, by name."""
 
-    def log(self, topic: str, after: int, limit: int) -> list[Message]:
-        """A topic's messages after a sequence, oldest first."""
+    def last_position(self) -> int:
+        """The position of the newest message that the log ever had."""
+
+    def log(self, topic: str, after: int, limit: int, max_bytes: int) -> Page:
+        """A topic's messages after a sequence: one at least, then as many as the bounds allow."""
+
+    def unconsumed(
+        self, consumer: str, topic: str, after: int, last: int, limit: int, max_bytes: int
+    ) -> Page:
+        """What a consumer wants of a topic and has not consumed, from `after` to `last`."""
+
+    def count_unconsumed(self, consumer: str, topic: str, limit: int) -> int:
+        """How many messages of a topic a consumer has not consumed; counts to `limit`."""
+
+    def ledger(self, topic: str, sequence: int, here: Here) -> Ledger | None:
+        """Who was sent a message and who consumed it; None: the log does not have it."""
+
+    def explain(self, topic: str, sequence: int, consumer: str, here: Here) -> Explanation:
+        """Why a consumer did or did not get the message at a sequence."""
 
     def messages(
         self,

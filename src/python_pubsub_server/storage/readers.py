@@ -28,11 +28,12 @@ class Readers:
     def read(self, query: Callable[[Reader], T]) -> T:
         """What a query returns. Raises Unavailable when the database cannot be read in time."""
         try:
-            return self._threads.run(self._query, query, timeout=READ_TIMEOUT)
+            result: T = self._threads.run(self._query, query, timeout=READ_TIMEOUT)
         except TimeoutError:
             raise Unavailable("The database did not answer in time; try again") from None
         except ReadFailed as error:
             raise Unavailable(f"The database cannot be read: {error}") from None
+        return result
 
     def close(self, timeout: float) -> None:
         self._threads.close(timeout)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import DatabaseError
-from .database import Batch, Committed, ReadFailed, WriteFailed
+from .database import Batch, Committed, ReadFailed, Retention, WriteFailed
 from .migrations import migrate, migrations_folder, pending, read_migrations
 from .multirow import write_rows
 from .search import indexed_words
 from .sqlite_commit import store
-from .sqlite_reader import SQLiteReader, message_of
+from .sqlite_reader import SQLiteReader
+from .sqlite_retention import trim
+from .sqlite_rows import message_of
 
 _T = TypeVar("_T")
 
@@ -129,6 +131,9 @@ class SQLiteWriter:
 
     def index(self, limit: int) -> int:
         return self._transaction(lambda connection: _index(connection, limit))
+
+    def trim(self, retention: Retention, now: float, limit: int) -> int:
+        return self._transaction(lambda connection: trim(connection, retention, now, limit))
 
     def close(self) -> None:
         if self._connection is not None:

@@ -9,17 +9,21 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Raw
 
-from ..model import Claim, Draft, Interest, Message, Published
+from ..model import Claim, Draft, Interest, Message, Published, Resent, SpanStart
 from .database import Batch, Committed
 from .multirow import read_rows, read_text_rows, write_rows
+from .sqlite_ledger import store_deliveries
 
 LARGEST_INTEGER = 2**63 - 1
 
 _FIND_TOPICS = "CROSS JOIN topics AS t ON t.topic = w.column2"
 _FIND_CONSUMERS = "CROSS JOIN consumers AS c ON c.consumer = w.column2"
 _RECENT_COLUMNS = "w.column1, m.message_id, m.message, m.producer, m.timestamp, m.sequence"
-_FIND_RECENT = """CROSS JOIN messages AS m
-    ON m.topic_id = w.column2 AND m.message_id = w.column3 AND m.fingerprint = w.column4"""
+# Only the newest of a kind can lie in the window: it would have kept the others out.
+_FIND_RECENT = """CROSS JOIN messages AS m ON m.position = (
+    SELECT position FROM messages INDEXED BY messages_by_id
+    WHERE topic_id = w.column2 AND message_id = w.column3 AND fingerprint = w.column4
+    ORDER BY position DESC LIMIT 1)"""
 _ADD_MESSAGES = """INSERT INTO messages
     (topic_id, sequence, message_id, message, producer, timestamp, fingerprint)"""
 _SET_TOPICS = "INSERT INTO topics (topic_id, topic, sequence, last_published_at)"
@@ -54,13 +58,17 @@ class _Topic(msgspec.Struct):
 
 def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Committed:
     """Store a batch; drafts that repeat one of the last `window` seconds are not stored again."""
-    consumers = _read_consumers(connection, batch) if batch.interests or batch.claims else {}
+    consumers = _read_consumers(connection, batch)
     if batch.interests:
         _store_interests(connection, batch.interests, consumers, batch.at)
     topics = _read_topics(connection, batch)
     published = _store_drafts(connection, batch, topics, window) if batch.drafts else []
     claimed = _store_claims(connection, batch, topics, consumers) if batch.claims else []
-    return Committed(published, claimed)
+    if batch.here is not None:
+        numbers = {name: topic.topic_id for name, topic in topics.items()}
+        store_deliveries(connection, batch, batch.here, consumers, numbers)
+    (position,) = connection.execute(_LAST_POSITION).fetchone()
+    return Committed(published, claimed, position)
 
 
 def _read_topics(connection: sqlite3.Connection, batch: Batch) -> dict[str, _Topic]:
@@ -191,8 +199,15 @@ def _canonical(text: Raw) -> str:
 
 def _read_consumers(connection: sqlite3.Connection, batch: Batch) -> dict[str, int]:
     """The numbers of the batch's consumers; new ones get theirs here."""
-    asking: Iterable[Claim | Interest] = (*batch.interests, *batch.claims)
+    asking: Iterable[Claim | Interest | SpanStart | Resent] = (
+        *batch.interests,
+        *batch.claims,
+        *batch.span_starts,
+        *batch.resent,
+    )
     names = list({one.consumer: None for one in asking})
+    if not names:
+        return {}
     found = read_rows(
         connection, "w.column1, c.consumer_id", list(enumerate(names)), _FIND_CONSUMERS
     )

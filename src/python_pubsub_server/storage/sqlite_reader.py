@@ -8,13 +8,24 @@ from typing import Any, TypeVar
 
 from msgspec import Raw
 
-from ..model import Consumption, Edge, Message, TopicPosition, TopicSummary, matches
-from .database import ReadFailed
+from ..model import (
+    Consumption,
+    Edge,
+    Explanation,
+    Ledger,
+    Message,
+    Page,
+    TopicPosition,
+    TopicSummary,
+    matches,
+)
+from .database import Here, ReadFailed
 from .search import indexed_words, is_found, match_expression, query_words
+from .sqlite_ledger import explain, read_ledger
+from .sqlite_replay import count_unconsumed, log_page, unconsumed_page
+from .sqlite_rows import LARGEST_INTEGER, last_below, message_of
 
 T = TypeVar("T")
-
-LARGEST_INTEGER = 2**63 - 1
 
 _LAST_POSITION = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
 _LAST_TIMESTAMP = "SELECT timestamp FROM messages ORDER BY position DESC LIMIT 1"
@@ -25,13 +36,9 @@ _TOPICS = """SELECT topic, sequence, sequence - first + 1,
     (SELECT count(*) FROM publishers AS p WHERE p.topic_id = t.topic_id), last_published_at
     FROM topics AS t ORDER BY topic"""
 _MESSAGE = "t.topic, m.message_id, m.message, m.producer, m.timestamp, m.sequence"
-_LOG = f"""SELECT {_MESSAGE}
-    FROM topics AS t CROSS JOIN messages AS m ON m.topic_id = t.topic_id
-    WHERE t.topic = ? AND m.sequence > ? ORDER BY m.sequence LIMIT ?"""
 _TOPIC_ID = "SELECT topic_id FROM topics WHERE topic = ?"
 _CONSUMER_ID = "SELECT consumer_id FROM consumers WHERE consumer = ?"
 _TOPIC = "SELECT topic_id, sequence, first FROM topics WHERE topic = ?"
-_POSITION_OF = "SELECT position FROM messages WHERE topic_id = ? AND sequence = ?"
 
 # The positions of what is listed, newest first; what is shown is then looked up by position.
 _SHOW_MESSAGES = f"""SELECT m.position, {_MESSAGE} FROM ({{}}) AS l
@@ -214,27 +221,15 @@ class SQLiteReader:
                 return []
             values["topic"], sequence, first = rows[0]
             if producer is None:
-                values["last"] = self._last_below(values["topic"], first, sequence, below)
+                values["last"] = last_below(
+                    self._connection, values["topic"], first, sequence, below
+                )
         if producer is not None:
             positions = _OF_PRODUCER if topic is None else _OF_PRODUCER_ON_TOPIC
         else:
             positions = _MESSAGES if topic is None else _MESSAGES_ON_TOPIC
         rows = self._named(_SHOW_MESSAGES.format(positions), values)
         return [(row[0], message_of(row[1:])) for row in rows]
-
-    def _last_below(self, topic_id: int, first: int, last: int, below: int) -> int:
-        """A topic's last sequence below a position; a topic has no gaps, so halving finds it."""
-        if below == LARGEST_INTEGER:
-            return last
-        while first <= last:
-            middle = (first + last) // 2
-            rows = self._rows(_POSITION_OF, topic_id, middle)
-            # A sequence that is not there was trimmed since the bounds were read.
-            if not rows or rows[0][0] < below:
-                first = middle + 1
-            else:
-                last = middle - 1
-        return last
 
     def _search(
         self, limit: int, topic: str | None, producer: str | None, wanted: list[str], below: int
@@ -283,11 +278,6 @@ class SQLiteReader:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise ReadFailed(str(error)) from error
-
-
-def message_of(row: tuple[Any, ...]) -> Message:
-    topic, message_id, text, producer, timestamp, sequence = row
-    return Message(topic, message_id, Raw(text), producer, timestamp, sequence)
 
 
 def _below(before: int | None) -> int:

@@ -27,7 +27,7 @@ class Broadcast:
         made = self._forms.get(make)
         if made is None:
             made = self._forms[make] = make(self)
-        return made  # type: ignore[no-any-return]
+        return made
 
 
 class Connection(Protocol):

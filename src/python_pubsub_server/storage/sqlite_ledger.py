@@ -1,0 +1,181 @@
+"""Who was sent which message and who consumed it, in an SQLite log."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from ..model import (
+    Delivery,
+    Explanation,
+    Ledger,
+    Message,
+    patterns_of,
+)
+from .database import Batch, Here
+from .multirow import write_rows
+from .sqlite_rows import message_of
+
+MAX_CONSUMERS = 10_000  # that one ledger lists
+
+_SET_NODE = """INSERT INTO nodes (node_id, delivered) VALUES (?, ?)
+    ON CONFLICT (node_id) DO UPDATE SET delivered = excluded.delivered"""
+_BEGIN_SPANS = "INSERT INTO spans (span_id, node_id, consumer_id, topic, after, began_at)"
+_END_SPAN = """UPDATE spans SET ended_at = ?, reason = ?, through = CASE WHEN ? IS NULL THEN ?
+    ELSE (SELECT coalesce(max(position), 0) FROM (SELECT position FROM messages
+        WHERE position <= ? AND timestamp < ? ORDER BY position DESC LIMIT 1)) END
+    WHERE span_id = ?"""
+_ADD_REPLAYS = "INSERT INTO replays (topic_id, consumer_id, after, through, at)"
+_TOPIC = "SELECT topic_id, sequence, first FROM topics WHERE topic = ?"
+_MESSAGE = """SELECT m.position, ?, m.message_id, m.message, m.producer, m.timestamp, m.sequence
+    FROM messages AS m WHERE m.topic_id = ? AND m.sequence = ?"""
+_TOPICS = "(SELECT value FROM json_each(:topics))"
+_CONSUMED = """SELECT n.consumer, c.timestamp FROM consumptions AS c
+    CROSS JOIN consumers AS n ON n.consumer_id = c.consumer_id
+    WHERE c.topic_id = :topic_id AND c.sequence = :sequence
+    AND (:consumer IS NULL OR n.consumer = :consumer) LIMIT :limit"""
+_THROUGH = """coalesce(s.through, CASE WHEN s.node_id = :node_id THEN :delivered
+    ELSE (SELECT delivered FROM nodes AS n WHERE n.node_id = s.node_id) END, 0)"""
+_SENT_LIVE = f"""SELECT DISTINCT n.consumer FROM spans AS s
+    CROSS JOIN consumers AS n ON n.consumer_id = s.consumer_id
+    WHERE s.topic IN {_TOPICS} AND s.after < :position AND :position <= {_THROUGH}
+    AND (:consumer IS NULL OR n.consumer = :consumer) LIMIT :limit"""
+_SENT_AGAIN = """SELECT n.consumer, min(r.at) FROM replays AS r
+    CROSS JOIN consumers AS n ON n.consumer_id = r.consumer_id
+    WHERE r.topic_id = :topic_id AND r.after < :sequence AND :sequence <= r.through
+    AND (:consumer IS NULL OR n.consumer = :consumer) GROUP BY r.consumer_id LIMIT :limit"""
+_INTERESTED = f"""SELECT DISTINCT n.consumer FROM interests AS i
+    CROSS JOIN consumers AS n ON n.consumer_id = i.consumer_id
+    WHERE i.topic IN {_TOPICS} AND i.since < :position
+    AND (:consumer IS NULL OR n.consumer = :consumer) LIMIT :limit"""
+_LAST_SLOW = """SELECT s.ended_at FROM spans AS s
+    CROSS JOIN consumers AS n ON n.consumer_id = s.consumer_id
+    WHERE n.consumer = ? AND s.reason = 'slow' AND s.through < ?
+    AND s.topic IN (SELECT value FROM json_each(?)) AND s.ended_at >= ?
+    ORDER BY s.ended_at LIMIT 1"""
+
+
+def store_deliveries(
+    connection: sqlite3.Connection,
+    batch: Batch,
+    here: Here,
+    consumers: Mapping[str, int],
+    topics: Mapping[str, int],
+) -> None:
+    """Keep what a node delivered. `consumers` and `topics` have the numbers of those named."""
+    connection.execute(_SET_NODE, (here.node_id, here.delivered))
+    rows = [
+        (one.span_id, here.node_id, consumers[one.consumer], one.topic, one.after, one.at)
+        for one in batch.span_starts
+    ]
+    write_rows(connection, _BEGIN_SPANS, rows)
+    for end in batch.span_ends:
+        connection.execute(
+            _END_SPAN,
+            (
+                end.at,
+                end.reason,
+                end.stalled_at,
+                end.through,
+                end.through,
+                end.stalled_at,
+                end.span_id,
+            ),
+        )
+    ranges = [
+        (topics[one.topic], consumers[one.consumer], one.after, one.through, one.at)
+        for one in batch.resent
+        if one.topic in topics
+    ]
+    write_rows(connection, _ADD_REPLAYS, ranges)
+
+
+def read_ledger(
+    connection: sqlite3.Connection, topic: str, sequence: int, here: Here
+) -> Ledger | None:
+    """The ledger of a message, None when it is not in the log (any more)."""
+    found = _find(connection, topic, sequence)
+    if found is None:
+        return None
+    message, values = found
+    values |= {"consumer": None, "limit": MAX_CONSUMERS, **_here(here)}
+    delivered, consumed = _deliveries(connection, message, values)
+    interested = {name for (name,) in connection.execute(_INTERESTED, values)}
+    names = sorted(delivered.keys() | consumed.keys())
+    return Ledger(
+        message,
+        [Delivery(name, delivered.get(name), consumed.get(name)) for name in names],
+        sorted((interested | delivered.keys()) - consumed.keys()),
+    )
+
+
+def explain(
+    connection: sqlite3.Connection, topic: str, sequence: int, consumer: str, here: Here
+) -> Explanation:
+    """Why a consumer did or did not get the message at a sequence."""
+    row = connection.execute(_TOPIC, (topic,)).fetchone()
+    if row is None or sequence > row[1] or sequence < 1:
+        return Explanation("unknown", None, "No message was ever published at this sequence")
+    if sequence < row[2]:
+        return Explanation(
+            "trimmed", None, f"Retention has deleted it; the first one kept is {row[2]}"
+        )
+    found = _find(connection, topic, sequence)
+    assert found is not None  # between first and last, inside one read transaction
+    message, values = found
+    values |= {"consumer": consumer, "limit": 1, **_here(here)}
+    delivered, consumed = _deliveries(connection, message, values)
+    if consumer in consumed:
+        return Explanation("consumed", consumed[consumer], "The consumer confirmed it")
+    if consumer in delivered:
+        return Explanation(
+            "delivered", delivered[consumer], "It was sent, and the consumer has not confirmed it"
+        )
+    slow = connection.execute(
+        _LAST_SLOW, (consumer, values["position"], values["topics"], message.timestamp)
+    ).fetchone()
+    if slow is not None:
+        return Explanation(
+            "slow", slow[0], "Its connection took messages too slowly and was closed before this"
+        )
+    is_wanted = connection.execute(_INTERESTED, values).fetchone() is not None
+    return Explanation(
+        "not_subscribed",
+        None,
+        'It was not connected then; it gets this by subscribing with after: "consumed"'
+        if is_wanted
+        else "It had not subscribed to this topic yet",
+    )
+
+
+def _find(
+    connection: sqlite3.Connection, topic: str, sequence: int
+) -> tuple[Message, dict[str, Any]] | None:
+    row = connection.execute(_TOPIC, (topic,)).fetchone()
+    if row is None:
+        return None
+    found = connection.execute(_MESSAGE, (topic, row[0], sequence)).fetchone()
+    if found is None:
+        return None
+    return message_of(found[1:]), {
+        "topic_id": row[0],
+        "position": found[0],
+        "sequence": sequence,
+        "topics": json.dumps([topic, *patterns_of(topic)]),
+    }
+
+
+def _deliveries(
+    connection: sqlite3.Connection, message: Message, values: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Consumer to the time of its first delivery, and to that of its consumption."""
+    delivered = dict(connection.execute(_SENT_AGAIN, values).fetchall())
+    for (name,) in connection.execute(_SENT_LIVE, values):
+        delivered[name] = message.timestamp  # sent in the moment of its commit
+    return delivered, dict(connection.execute(_CONSUMED, values).fetchall())
+
+
+def _here(here: Here) -> dict[str, Any]:
+    return {"node_id": here.node_id, "delivered": here.delivered}

@@ -1,0 +1,119 @@
+"""What a subscriber missed, read a page at a time from an SQLite log.
+
+A page comes as one JSON text: a native thread gives the GIL away at each step of a statement, and
+a page of 500 steps would wait 500 times for a busy event loop.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+from ..model import Message, Page, matches
+from .sqlite_rows import last_below
+
+_decode = msgspec.json.Decoder(list[tuple[str, str, str, float, int]]).decode
+
+# `row` and `bytes` run over the rows in order; a row more than wanted tells that there is more.
+_PAGE = """SELECT count(*), json_group_array(
+        json_array(message_id, message, producer, json(printf('%!.17g', timestamp)), sequence)
+    ) FILTER (WHERE row <= :limit AND (row = 1 OR bytes <= :max_bytes))
+    FROM (
+        SELECT *, row_number() OVER by_sequence AS row,
+            sum(length(message) + 200) OVER by_sequence AS bytes
+        FROM ({rows} ORDER BY m.sequence LIMIT :limit + 1)
+        WINDOW by_sequence AS (ORDER BY sequence)
+    )"""
+_COLUMNS = "m.message_id, m.message, m.producer, m.timestamp, m.sequence"
+_LOG = f"""SELECT {_COLUMNS} FROM topics AS t
+    CROSS JOIN messages AS m INDEXED BY messages_by_sequence ON m.topic_id = t.topic_id
+    WHERE t.topic = :topic AND m.sequence > :after"""
+_UNCONSUMED_FROM = """FROM messages AS m INDEXED BY messages_by_sequence
+    WHERE m.topic_id = :topic_id AND m.sequence > :after AND m.sequence <= :last
+    AND NOT EXISTS (SELECT 1 FROM consumptions AS c WHERE c.topic_id = m.topic_id
+        AND c.sequence = m.sequence AND c.consumer_id = :consumer_id)"""
+_LOG_PAGE = _PAGE.format(rows=_LOG)
+_UNCONSUMED_PAGE = _PAGE.format(rows=f"SELECT {_COLUMNS} {_UNCONSUMED_FROM}")
+_COUNT_UNCONSUMED = f"SELECT count(*) FROM (SELECT 1 {_UNCONSUMED_FROM} LIMIT :limit)"
+_CONSUMER = "SELECT consumer_id FROM consumers WHERE consumer = ?"
+_TOPIC = "SELECT topic_id, sequence, first FROM topics WHERE topic = ?"
+_INTERESTS = "SELECT topic, since FROM interests WHERE consumer_id = ?"
+
+
+class _Due(msgspec.Struct):
+    """What a consumer is owed of a topic: everything after a sequence that it did not consume."""
+
+    consumer_id: int
+    topic_id: int
+    after: int
+    last: int
+
+
+def log_page(
+    connection: sqlite3.Connection, topic: str, after: int, limit: int, max_bytes: int
+) -> Page:
+    """A topic's messages after a sequence."""
+    values = {"topic": topic, "after": after, "limit": limit, "max_bytes": max_bytes}
+    return _page(connection, _LOG_PAGE, topic, values)
+
+
+def unconsumed_page(
+    connection: sqlite3.Connection,
+    consumer: str,
+    topic: str,
+    after: int,
+    last: int,
+    limit: int,
+    max_bytes: int,
+) -> Page:
+    """What a consumer is owed of a topic, after a sequence and up to another."""
+    due = _due(connection, consumer, topic)
+    if due is None:
+        return Page([], is_last=True)
+    values = {
+        "topic_id": due.topic_id,
+        "consumer_id": due.consumer_id,
+        "after": max(after, due.after),
+        "last": min(last, due.last),
+        "limit": limit,
+        "max_bytes": max_bytes,
+    }
+    return _page(connection, _UNCONSUMED_PAGE, topic, values)
+
+
+def count_unconsumed(connection: sqlite3.Connection, consumer: str, topic: str, limit: int) -> int:
+    """How many messages a consumer is owed of a topic; counts to `limit`."""
+    due = _due(connection, consumer, topic)
+    if due is None:
+        return 0
+    values = msgspec.structs.asdict(due) | {"limit": limit}
+    (count,) = connection.execute(_COUNT_UNCONSUMED, values).fetchone()
+    return int(count)
+
+
+def _due(connection: sqlite3.Connection, consumer: str, topic: str) -> _Due | None:
+    consumer_row = connection.execute(_CONSUMER, (consumer,)).fetchone()
+    topic_row = connection.execute(_TOPIC, (topic,)).fetchone()
+    if consumer_row is None or topic_row is None:
+        return None
+    interests = connection.execute(_INTERESTS, consumer_row).fetchall()
+    since = [position for wanted, position in interests if matches(wanted, topic)]
+    if not since:
+        return None
+    topic_id, last, first = topic_row
+    after = last_below(connection, topic_id, first, last, min(since) + 1)
+    return _Due(consumer_row[0], topic_id, after, last)
+
+
+def _page(
+    connection: sqlite3.Connection, sql: str, topic: str, values: Mapping[str, object]
+) -> Page:
+    found, rows = connection.execute(sql, values).fetchone()
+    messages = [
+        Message(topic, message_id, Raw(text), producer, timestamp, sequence)
+        for message_id, text, producer, timestamp, sequence in _decode(rows)
+    ]
+    return Page(messages, is_last=len(messages) == found)
