@@ -97,9 +97,36 @@ def test_big_integers_come_back_equal(number: int) -> None:
     | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass"))
     | st.lists(
         st.sampled_from(
-            [b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"\\u", b"d800", b"topic"]
-            + [b'"topic"', b'"message"', b'"message_id"', b'"producer"', b'"a"', b"1", b"-", b"."]
-            + [b"e9", b"null", b"true", b"NaN", b" ", b"\n", b"\x00", b"\xff", b"\xed\xa0\x80"]
+            [
+                b"{",
+                b"}",
+                b"[",
+                b"]",
+                b":",
+                b",",
+                b'"',
+                b"\\",
+                b"\\u",
+                b"d800",
+                b"topic",
+                b'"topic"',
+                b'"message"',
+                b'"message_id"',
+                b'"producer"',
+                b'"a"',
+                b"1",
+                b"-",
+                b".",
+                b"e9",
+                b"null",
+                b"true",
+                b"NaN",
+                b" ",
+                b"\n",
+                b"\x00",
+                b"\xff",
+                b"\xed\xa0\x80",
+            ]
         ),
         max_size=30,
     ).map(b"".join)
@@ -153,11 +180,14 @@ def test_a_publish_is_an_object(text: bytes, kind: str) -> None:
     assert refusal(text) == f"`publish` takes a JSON object, not {kind}"
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b" ", b"{", b"{}x", b"{'a':1}", b"\xef\xbb\xbf{}", b"{}\x00"]
-)
+@pytest.mark.parametrize("text", [b"{", b"{}x", b"{'a':1}", b"\xef\xbb\xbf{}", b"{}\x00"])
 def test_what_is_no_json_is_said_to_be_malformed(text: bytes) -> None:
     assert refusal(text).startswith("Malformed JSON: ")
+
+
+@pytest.mark.parametrize("text", [b"", b" ", b"\r\n"])
+def test_an_empty_body_is_said_to_be_one(text: bytes) -> None:
+    assert refusal(text) == "`publish` takes a JSON object, but nothing was sent"
 
 
 # Names
@@ -315,8 +345,15 @@ def test_exactly_the_repeated_keys_are_refused(
 
 @pytest.mark.parametrize(
     "text",
-    [b'"\\ud800"', b'"\\udc00"', b'"\\ud800\\ud800"', b'"\\ud800x"', b'"\\udc00\\ud800"']
-    + [b'{"\\ud800":1}', b'["\\uDBFF"]'],
+    [
+        b'"\\ud800"',
+        b'"\\udc00"',
+        b'"\\ud800\\ud800"',
+        b'"\\ud800x"',
+        b'"\\udc00\\ud800"',
+        b'{"\\ud800":1}',
+        b'["\\uDBFF"]',
+    ],
 )
 def test_a_lone_surrogate_is_refused(text: bytes) -> None:
     assert refusal(around(text)).startswith("Malformed JSON: ")
@@ -493,8 +530,25 @@ def test_one_subscribe_names_up_to_1_000_topics() -> None:
 
 @pytest.mark.parametrize(
     "after",
-    ["-1", "1.0", "1e2", "true", '"1"', '"end"', "[]", "9223372036854775808", "1" * 4_300, "1e400"]
-    + ['{"a":-1}', '{"a":true}', '{"a":null}', '{"a":{}}', '{"a*b":1}', '{"":1}', '{"a":1,"a":1}'],
+    [
+        "-1",
+        "1.0",
+        "1e2",
+        "true",
+        '"1"',
+        '"end"',
+        "[]",
+        "9223372036854775808",
+        "1" * 4300,
+        "1e400",
+        '{"a":-1}',
+        '{"a":true}',
+        '{"a":null}',
+        '{"a":{}}',
+        '{"a*b":1}',
+        '{"":1}',
+        '{"a":1,"a":1}',
+    ],
 )
 def test_a_replay_begins_at_a_sequence_or_a_word(after: str) -> None:
     with pytest.raises(Invalid):

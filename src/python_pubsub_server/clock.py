@@ -26,6 +26,6 @@ class LogClock:
 
     def now(self) -> float:
         steady = self._steady()
-        self._last = max(self._wall(), self._last + steady - self._last_steady)
+        self._last = max(self._wall(), self._last + (steady - self._last_steady))
         self._last_steady = steady
         return self._last

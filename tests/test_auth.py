@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from python_pubsub_server.auth import Gate, is_local_host, is_local_request, is_loopback
+from python_pubsub_server.errors import Forbidden
+
+CLOSED = Gate(allow_anonymous=False, cors_origins=())
+OPEN = Gate(allow_anonymous=True, cors_origins=())
+
+
+def request(
+    address: str = "127.0.0.1",
+    host: str | None = "localhost:5000",
+    method: str = "GET",
+    **more: str,
+) -> dict[str, Any]:
+    environ = {"REMOTE_ADDR": address, "REQUEST_METHOD": method, **more}
+    return environ if host is None else environ | {"HTTP_HOST": host}
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "::1%lo", "0:0:0:0:0:0:0:1"]
+)
+def test_this_machine_is_let_in(address: str) -> None:
+    assert is_loopback(address)
+    assert CLOSED.admit(request(address)).address == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.168.1.2",
+        "8.8.8.8",
+        "0.0.0.0",
+        "::",
+        "fe80::1%eth0",
+        "::ffff:10.0.0.1",
+        "2001:db8::1",
+        "128.0.0.1",
+        "",
+        "localhost",
+        "unix:",
+        "127.0.0.1.example.org",
+    ],
+)
+def test_other_machines_are_told_how_they_could_be_let_in(address: str) -> None:
+    assert not is_loopback(address)
+    with pytest.raises(Forbidden, match="PUBSUB_ALLOW_ANONYMOUS=true"):
+        CLOSED.admit(request(address))
+    assert OPEN.admit(request(address)).address == address
+
+
+def test_a_request_without_an_address_is_refused() -> None:
+    with pytest.raises(Forbidden):
+        CLOSED.admit({"REQUEST_METHOD": "GET"})
+
+
+@pytest.mark.parametrize("header", ["HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED"])
+@pytest.mark.parametrize("value", ["127.0.0.1", "8.8.8.8", "for=127.0.0.1", ""])
+def test_what_a_proxy_forwards_comes_from_elsewhere(header: str, value: str) -> None:
+    with pytest.raises(Forbidden):
+        CLOSED.admit(request(**{header: value}))
+    assert OPEN.admit(request(**{header: value})).address == "127.0.0.1"
+
+
+def test_nobody_comes_from_this_machine_by_saying_so() -> None:
+    assert not is_local_request(request("8.8.8.8", HTTP_X_FORWARDED_FOR="127.0.0.1"))
+    assert not is_local_request(request("8.8.8.8", host="127.0.0.1"))
+
+
+# Names of this machine
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:5000",
+        "LOCALHOST:1",
+        "app.localhost",
+        "127.0.0.1",
+        "127.0.0.1:5000",
+        "[::1]:5000",
+        "[::1]",
+        "192.168.1.2:5000",
+        "0.0.0.0:5000",
+    ],
+)
+def test_a_local_name_or_an_address_is_local(host: str) -> None:
+    assert is_local_host(host)
+    assert is_local_request(request(host=host))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:5000",
+        "localhost.evil.example",
+        "evillocalhost",
+        "127.0.0.1.nip.io",
+        "",
+        ":5000",
+        "[",
+        "[::1",
+        "[evil]:1",
+        "localhost@evil.example",
+        "a b",
+        "1.2.3",
+    ],
+)
+def test_a_page_that_made_its_name_point_here_is_refused(host: str) -> None:
+    assert not is_local_host(host)
+    with pytest.raises(Forbidden):
+        CLOSED.admit(request(host=host))
+
+
+def test_http_1_0_has_no_host() -> None:
+    assert CLOSED.admit(request(host=None)).address == "127.0.0.1"
+
+
+# Pages of other origins
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_pages_of_other_origins_may_not_write(method: str) -> None:
+    for gate in (CLOSED, OPEN):
+        with pytest.raises(Forbidden, match="PUBSUB_CORS_ORIGINS"):
+            gate.admit(request(method=method, HTTP_ORIGIN="http://evil.example"))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_pages_of_other_origins_are_answered_where_browsers_hide_the_answer(method: str) -> None:
+    assert CLOSED.admit(request(method=method, HTTP_ORIGIN="http://evil.example"))
+
+
+def test_our_own_pages_and_programs_may_write() -> None:
+    assert CLOSED.admit(request(method="POST"))
+    assert CLOSED.admit(request(method="POST", HTTP_ORIGIN="http://localhost:5000"))
+    assert CLOSED.admit(request(method="POST", HTTP_ORIGIN="http://LOCALHOST:5000"))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "http://localhost",
+        "http://localhost:5001",
+        "http://localhost:5000.evil.example",
+        "file://",
+        "http://[",
+        "http://[evil",
+        "//",
+        "localhost:5000",
+        "http://evil.example/localhost:5000",
+    ],
+)
+def test_what_is_not_our_origin_is_another_one(origin: str) -> None:
+    for host in ("localhost:5000", None):
+        assert not OPEN.allows_origin(origin, request(host=host))
+        with pytest.raises(Forbidden):
+            OPEN.admit(request(method="POST", host=host, HTTP_ORIGIN=origin))
+
+
+def test_a_request_without_an_origin_is_no_browsers() -> None:
+    assert CLOSED.allows_origin(None, request())
+    assert CLOSED.allows_origin("", request())
+
+
+def test_listed_origins_may_write() -> None:
+    gate = Gate(allow_anonymous=False, cors_origins=("https://app.example/", "http://b.example:81"))
+    for origin in ("https://app.example", "https://app.example/", "http://b.example:81"):
+        assert gate.allows_origin(origin, request())
+        assert gate.admit(request(method="POST", HTTP_ORIGIN=origin))
+    for origin in ("http://app.example", "https://app.example:444", "http://b.example", "null"):
+        assert not gate.allows_origin(origin, request())
+
+
+def test_a_listed_origin_does_not_open_the_server_to_other_machines() -> None:
+    gate = Gate(allow_anonymous=False, cors_origins=("*",))
+    assert gate.allows_origin("http://any.example", request())
+    with pytest.raises(Forbidden):
+        gate.admit(request("8.8.8.8", method="POST", HTTP_ORIGIN="http://any.example"))
