@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from python_pubsub_server.runtime import Runtime, open_runtime
@@ -39,3 +41,42 @@ def run_on_loop(backend: str, story: Callable[[Runtime], Any], patience: float =
         raise errors[0]
     assert outcome, f"the story did not end within {patience} seconds"
     return outcome[0]
+
+
+class Serving:
+    """A server with an application, as seen from a story."""
+
+    def __init__(self, runtime: Runtime, app: Callable[..., Any]) -> None:
+        self.runtime = runtime
+        self.listener = runtime.listen("127.0.0.1", 0)
+        self.address = self.listener.getsockname()
+        self.server = runtime.serve(self.listener, app)
+        self.task = runtime.spawn(self.server.run)
+        self.clients = runtime.native_threads(4, "client")
+
+    def exchange(self, *requests: bytes) -> bytes:
+        """Everything that the server sends until it closes."""
+        return self.clients.run(self._exchange, requests, timeout=10)
+
+    def _exchange(self, requests: tuple[bytes, ...]) -> bytes:
+        with socket.create_connection(self.address, timeout=8) as client:
+            for request in requests:
+                client.sendall(request)
+            got = b""
+            while piece := client.recv(65536):
+                got += piece
+        return got
+
+    def stop(self) -> None:
+        self.server.stop()
+        assert self.task.wait(5)
+        assert self.clients.close(5)
+
+
+@contextlib.contextmanager
+def serving(runtime: Runtime, app: Callable[..., Any]) -> Iterator[Serving]:
+    served = Serving(runtime, app)
+    try:
+        yield served
+    finally:
+        served.stop()

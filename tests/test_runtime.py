@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import http.client
 import logging
 import os
@@ -10,13 +9,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, Serving, run_on_loop, serving
 from python_pubsub_server.errors import ConfigurationError, ListenError
 from python_pubsub_server.runtime import Runtime, open_runtime
 
@@ -405,7 +404,8 @@ def test_a_signal_wakes_an_idle_loop(backend: str) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "idle\n"
-    time.sleep(0.1)  # lets it reach the wait; a loop that is not idle yet passes as well
+    while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
+        pass
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=10)
     assert (out, err, process.returncode) == ("woken\n", "", 0)
@@ -453,45 +453,6 @@ def test_listen_says_in_one_line_why_not(
 
 
 # The HTTP server: clients live in native threads
-
-
-class Serving:
-    """A server with an application, as seen from a story."""
-
-    def __init__(self, runtime: Runtime, app: Callable[..., Any]) -> None:
-        self.runtime = runtime
-        self.listener = runtime.listen("127.0.0.1", 0)
-        self.address = self.listener.getsockname()
-        self.server = runtime.serve(self.listener, app)
-        self.task = runtime.spawn(self.server.run)
-        self.clients = runtime.native_threads(4, "client")
-
-    def exchange(self, *requests: bytes) -> bytes:
-        """Everything that the server sends until it closes."""
-        return self.clients.run(self._exchange, requests, timeout=10)
-
-    def _exchange(self, requests: tuple[bytes, ...]) -> bytes:
-        with socket.create_connection(self.address, timeout=8) as client:
-            for request in requests:
-                client.sendall(request)
-            got = b""
-            while piece := client.recv(65536):
-                got += piece
-        return got
-
-    def stop(self) -> None:
-        self.server.stop()
-        assert self.task.wait(5)
-        assert self.clients.close(5)
-
-
-@contextlib.contextmanager
-def serving(runtime: Runtime, app: Callable[..., Any]) -> Iterator[Serving]:
-    served = Serving(runtime, app)
-    try:
-        yield served
-    finally:
-        served.stop()
 
 
 def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
