@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 30.0
+WAIT_TIMEOUT = 30.0
+
+T = TypeVar("T")
 
 
 class RunningServer:
@@ -93,6 +98,15 @@ class RunningServer:
         response = self.http.get(self.url + path, params=parameters, timeout=30)
         assert response.status_code == 200, response.text
         return response.json()
+
+    def until(self, condition: Callable[[], T]) -> T:
+        """Ask again and again until the answer is not empty; what it was."""
+        give_up_at = time.monotonic() + WAIT_TIMEOUT
+        while time.monotonic() < give_up_at:
+            answer = condition()
+            if answer:
+                return answer
+        raise AssertionError(f"it did not come to that; the log:\n{self.log[-5_000:]}")
 
     def publish(
         self, topic: str, message: object, *, message_id: str = "m-1", producer: str = "test"
