@@ -159,9 +159,7 @@ def test_peer_that_is_not_installed_is_skipped_with_a_reason(
 ) -> None:
     absent = dataclasses.replace(CONTENDERS["nats"], missing=lambda: "nats-server is not here")
     monkeypatch.setitem(CONTENDERS, "nats", absent)
-    (skipped,) = run.measure(
-        tmp_path / "unused", WORKLOADS["topics"], ["nats"], seconds=1, repeats=1
-    )
+    (skipped,) = run.measure(tmp_path / "unused", WORKLOADS["topics"], {"nats": 1}, seconds=1)
     assert skipped.figure is None
     assert "skipped: nats-server is not here" in workload_table(WORKLOADS["topics"], [skipped])
     assert "skipped: nats-server is not here" in capsys.readouterr().out
@@ -173,8 +171,17 @@ def test_page_holds_where_when_how_and_every_figure() -> None:
         row("publish", "express-full", published=3_000),
     ]
     occasion = Occasion("a machine", "2030-01-02", "make bench", "C", {"pubsub": "1.2.3"})
-    text = page(rows, occasion)
-    for said in ("a machine", "2030-01-02", "`make bench`", "1.2.3", "9,000/s", "3.00x", "| met |"):
+    text = page(rows, "| /topics |", occasion)
+    for said in (
+        "a machine",
+        "2030-01-02",
+        "`make bench`",
+        "1.2.3",
+        "9,000/s",
+        "3.00x",
+        "| met |",
+        "/topics",
+    ):
         assert said in text
 
 
