@@ -1,0 +1,42 @@
+/** The control panel: puts its parts together. Each part looks after one piece of the page. */
+import * as access from "./page/access.js";
+import { watchCopyButtons, writeCommands } from "./page/copy.js";
+import { byId } from "./page/dom.js";
+import { lossless } from "./page/lossless.js";
+import { showConnection } from "./panel/connection.js";
+import { showListings } from "./panel/listings.js";
+import { Problems } from "./panel/problems.js";
+import { PublishForm } from "./panel/publish.js";
+import { Received } from "./panel/received.js";
+import { Subscriptions } from "./panel/subscriptions.js";
+import { PubSubClient } from "./pubsub-client.js";
+
+const client = new PubSubClient(location.origin, { auth: access.handshake, json: lossless });
+const problems = new Problems();
+
+function askForToken(error) {
+  if (error.code === "unauthenticated" || error.code === "token_expired") byId("access").hidden = false;
+}
+
+client.on("error", (error) => {
+  problems.report(error);
+  askForToken(error);
+});
+client.on("unrecovered", ({ topic }) =>
+  problems.report({ code: "gap", message: `Some messages of ${topic} are gone from the server.` }),
+);
+
+byId("access").onsubmit = (event) => {
+  event.preventDefault();
+  access.keepToken(byId("access-token").value);
+  byId("access").hidden = true;
+  client.reconnect();
+};
+
+writeCommands(document);
+watchCopyButtons();
+showConnection(client);
+new PublishForm(client);
+new Subscriptions(client);
+new Received(client, (error) => problems.report(error));
+showListings(askForToken);

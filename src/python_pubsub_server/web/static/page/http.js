@@ -1,0 +1,45 @@
+import { PubSubError } from "../client/errors.js";
+import { headers } from "./access.js";
+import { lossless } from "./lossless.js";
+
+const TIMEOUT_MS = 10_000;
+
+/**
+ * The JSON of a GET, and the address of the next page.
+ * @returns {Promise<{rows: any, next: string | null}>} rejects with a PubSubError
+ */
+export async function getJSON(url) {
+  let response;
+  try {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    response = await fetch(url, { headers: headers(), signal, cache: "no-store" });
+  } catch (error) {
+    const isLate = error.name === "TimeoutError";
+    throw new PubSubError(
+      isLate ? "timeout" : "unreachable",
+      isLate ? `no answer in ${TIMEOUT_MS / 1000} s` : "the server does not answer",
+    );
+  }
+  const body = await read(response);
+  if (!response.ok) {
+    throw new PubSubError(body?.code ?? String(response.status), body?.message ?? response.statusText);
+  }
+  return { rows: body, next: nextPage(response) };
+}
+
+async function read(response) {
+  try {
+    return lossless.parse(await response.text());
+  } catch {
+    if (!response.ok) return null; // a proxy's page; the status says enough
+    throw new PubSubError("protocol", "the server's answer is not JSON");
+  }
+}
+
+/** The `rel="next"` of a Link header (RFC 8288), if it stays on this server. */
+function nextPage(response) {
+  const found = /<([^>]*)>\s*;\s*rel="?next"?/.exec(response.headers.get("Link") ?? "");
+  if (!found) return null;
+  const next = new URL(found[1], response.url);
+  return next.origin === location.origin ? next.href : null;
+}

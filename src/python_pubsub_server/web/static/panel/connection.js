@@ -1,0 +1,24 @@
+import { byId, setText } from "../page/dom.js";
+
+/** Shows whether the client is connected, and lets the reader hurry it. */
+export function showConnection(client) {
+  const place = byId("connection");
+  const retry = byId("connection-retry");
+  const show = (state) => {
+    place.dataset.state = state.name;
+    setText(byId("connection-text"), describe(state));
+    place.title = state.error?.message ?? "";
+    retry.hidden = state.name !== "reconnecting";
+  };
+  client.on("state", show);
+  retry.onclick = () => client.reconnect();
+  addEventListener("online", () => client.reconnect());
+  show(client.state);
+}
+
+function describe({ name, attempt, delay }) {
+  if (name === "connecting") return "Connecting…";
+  if (name === "connected") return "Connected";
+  if (name === "closed") return "Disconnected";
+  return `Disconnected. Attempt ${attempt} in ${Math.max(1, Math.ceil(delay / 1000))} s`;
+}

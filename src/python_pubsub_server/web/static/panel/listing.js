@@ -1,0 +1,155 @@
+import { arrange, byId, fill, instantiate, setText } from "../page/dom.js";
+import { writeCommands } from "../page/copy.js";
+import { getJSON } from "../page/http.js";
+import { count, oneLine, pretty, showTime } from "../page/text.js";
+
+const MOST_SHOWN = 100;
+
+/**
+ * One live table over a monitoring route.
+ *
+ * A column is `{title, kind, value(row)}`; kind: name, id, number, time, payload. Rows keep their
+ * elements from one refresh to the next, so that what is selected or opened stays so.
+ */
+export class Listing {
+  #source;
+  #element;
+  #rows = new Map(); // key → element
+  #url;
+  #next = null;
+  #isInFlight = false;
+
+  /** @param {{name, title, url, columns, key, isPaged?, onRows?, onError?}} source */
+  constructor(source) {
+    this.#source = source;
+    this.#url = source.url;
+    this.#element = instantiate("listing-template", { title: source.title });
+    this.#element.id = source.name;
+    this.#element.querySelector("h3").id = `${source.name}-heading`;
+    this.#element.setAttribute("aria-labelledby", `${source.name}-heading`);
+    this.#element.querySelector(".scroll").setAttribute("aria-labelledby", `${source.name}-heading`);
+    this.#element.querySelector("thead tr").append(...source.columns.map(heading));
+    const empty = this.#element.querySelector("[data-empty]");
+    empty.append(byId(`empty-${source.name}`).content.cloneNode(true));
+    writeCommands(empty);
+    this.#button("newest").onclick = () => this.#turnTo(source.url);
+    this.#button("older").onclick = () => this.#turnTo(this.#next);
+    byId("listings").append(this.#element);
+  }
+
+  /** Reads the route again, unless the answer to the last reading is still to come. */
+  async refresh() {
+    if (this.#isInFlight) return;
+    this.#isInFlight = true;
+    const url = this.#url;
+    try {
+      const { rows, next } = await getJSON(url);
+      if (url === this.#url) this.#show(rows, next);
+      this.#fail("");
+    } catch (error) {
+      this.#fail(`Not up to date. ${error.code}: ${error.message}`);
+      this.#source.onError?.(error);
+    } finally {
+      this.#isInFlight = false;
+    }
+    if (url !== this.#url) this.refresh();
+  }
+
+  #turnTo(url) {
+    this.#url = url;
+    this.#element.dataset.page = url === this.#source.url ? "newest" : "older";
+    this.refresh();
+  }
+
+  #show(rows, next) {
+    const shown = rows.slice(0, MOST_SHOWN);
+    const seen = new Map();
+    for (const row of shown) seen.set(this.#keyOf(row, seen), row);
+    const elements = [...seen].map(([key, row]) => this.#row(key, row));
+    for (const key of this.#rows.keys()) if (!seen.has(key)) this.#rows.delete(key);
+    arrange(this.#element.querySelector("tbody"), elements);
+    this.#next = next;
+    this.#showFrame(rows, shown);
+    this.#source.onRows?.(rows);
+  }
+
+  #showFrame(rows, shown) {
+    const hidden = rows.length - shown.length;
+    const isNewest = this.#url === this.#source.url;
+    fill(this.#element, {
+      count: this.#source.isPaged ? "" : count(rows.length),
+      more: hidden ? `and ${count(hidden)} more` : "",
+    });
+    this.#element.querySelector("[data-empty]").hidden = rows.length > 0;
+    this.#element.querySelector(".scroll").hidden = rows.length === 0;
+    this.#element.querySelector("[data-paging]").hidden = isNewest && !this.#next;
+    this.#button("newest").disabled = isNewest;
+    this.#button("older").disabled = !this.#next;
+  }
+
+  /** A key that is unique on this page: equal rows are numbered from the oldest, which stay. */
+  #keyOf(row, seen) {
+    const key = this.#source.key(row);
+    let number = 0;
+    while (seen.has(`${key}\n${number}`)) number += 1;
+    return `${key}\n${number}`;
+  }
+
+  #row(key, row) {
+    let element = this.#rows.get(key);
+    if (!element) {
+      element = document.createElement("tr");
+      element.setAttribute("role", "row");
+      element.append(...this.#source.columns.map(emptyCell));
+      this.#rows.set(key, element);
+    }
+    this.#source.columns.forEach(({ kind, value }, index) => {
+      FILL[kind](element.cells[index], value(row));
+    });
+    return element;
+  }
+
+  #fail(text) {
+    this.#element.dataset.state = text ? "stale" : "fresh";
+    fill(this.#element, { error: text });
+  }
+
+  #button(name) {
+    return this.#element.querySelector(`[data-${name}]`);
+  }
+}
+
+function heading({ title, kind }) {
+  const element = document.createElement("th");
+  element.scope = "col";
+  element.setAttribute("role", "columnheader");
+  element.dataset.kind = kind;
+  element.textContent = title;
+  return element;
+}
+
+function emptyCell({ title, kind }) {
+  const element = document.createElement("td");
+  element.setAttribute("role", "cell");
+  element.dataset.kind = kind;
+  element.dataset.label = title;
+  if (kind === "time") element.append(document.createElement("time"));
+  if (kind === "payload") element.append(instantiate("payload-template"));
+  return element;
+}
+
+const FILL = {
+  name: (cell, text) => setText(cell, text),
+  id: (cell, text) => {
+    setText(cell, text);
+    cell.title = text; // the column cuts it
+  },
+  number: (cell, number) => setText(cell, count(number)),
+  time: (cell, seconds) => showTime(cell.firstChild, seconds),
+  payload: (cell, value) => {
+    const details = cell.firstChild;
+    const whole = details.querySelector('[data-field="whole"]');
+    fill(details, { preview: oneLine(value) });
+    details.ontoggle = () => setText(whole, details.open ? pretty(value) : "");
+  },
+};

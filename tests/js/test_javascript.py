@@ -1,0 +1,59 @@
+"""Runs the JavaScript client's own tests with Node's test runner, each file as one test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server import RunningServer
+
+pytestmark = pytest.mark.javascript
+
+HERE = Path(__file__).resolve().parent
+FILES = sorted(path.name for path in HERE.glob("*.test.mjs"))
+INSTALL_TIMEOUT = 120
+RUN_TIMEOUT = 120
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node with the packages of the lock file; skips where they can't be had."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("Node and npm are not installed")
+    if not (HERE / "node_modules" / "ws").is_dir():
+        installed = subprocess.run(
+            [npm, "ci", "--ignore-scripts"],
+            cwd=HERE,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_TIMEOUT,
+            check=False,
+        )
+        if installed.returncode:
+            pytest.skip(f"npm could not install the tests' packages: {installed.stderr[-300:]}")
+    return node
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(tmp_path_factory.mktemp("javascript")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_javascript(node: str, server: RunningServer, file: str) -> None:
+    run = subprocess.run(
+        [node, "--test", "--test-timeout=30000", file],
+        cwd=HERE,
+        env=os.environ | {"PUBSUB_URL": server.url},
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
