@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import Raw
 
 from python_pubsub_server import hub as hub_module
@@ -315,9 +315,9 @@ def test_a_hold_that_gets_too_much_breaks_and_keeps_nothing() -> None:
 
 # Everything at random, beside a model that remembers no audience
 
-TOPICS = ["a", "ab", "abc", "b", "$a"]
-SUBSCRIPTIONS = [*TOPICS, "*", "a*", "ab*", "$*"]
-NAMES = ["x", "y", "z"]
+TOPICS = ["a", "ab", "$a"]
+SUBSCRIPTIONS = [*TOPICS, "*", "a*", "$*"]
+NAMES = ["x", "y"]
 
 names = st.sampled_from(NAMES)
 subscriptions = st.sampled_from(SUBSCRIPTIONS)
@@ -347,20 +347,22 @@ class Wanted:
 
 
 class AnyStory(RuleBasedStateMachine):
-    """With caches so small that they are emptied all the time."""
+    """Everything is published on after each step, so that nothing stale stays unseen."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches = [
-            patch.object(hub_module, "MAX_AUDIENCES", 3),
-            patch.object(hub_module, "MAX_SETS", 2),
-        ]
-        for each in self.patches:
-            each.start()
+        self.patches: list[Any] = []
         self.story = Story()
         self.connections: dict[str, tuple[Listener, Subscriber]] = {}
         self.wanted: dict[str, Wanted] = {}
         self.holds: list[tuple[Hold, list[Message]]] = []
+
+    @initialize(size=st.sampled_from([2, 1_000]))
+    def keep(self, size: int) -> None:
+        """With caches that keep everything, or so small that they are emptied all the time."""
+        for name in ("MAX_AUDIENCES", "MAX_SETS"):
+            self.patches.append(patch.object(hub_module, name, size))
+            self.patches[-1].start()
 
     def teardown(self) -> None:
         for each in self.patches:
@@ -415,6 +417,9 @@ class AnyStory(RuleBasedStateMachine):
         self.wanted[name].behind.pop(topic, None)
 
     @rule(topics=st.lists(st.sampled_from(TOPICS), min_size=1, max_size=8))
+    def publish_a_batch(self, topics: list[str]) -> None:
+        self.publish(topics)
+
     def publish(self, topics: list[str]) -> None:
         for message in self.story.publish(*topics):
             for wanted in self.wanted.values():
@@ -428,6 +433,7 @@ class AnyStory(RuleBasedStateMachine):
     @precondition(lambda self: self.connections)
     @invariant()
     def check(self) -> None:
+        self.publish(TOPICS)
         for name, (listener, _) in self.connections.items():
             heard: dict[str, list[int]] = defaultdict(list)
             for topic, sequence in listener.heard:
