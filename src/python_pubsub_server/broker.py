@@ -67,6 +67,7 @@ class Announcer:
     def __init__(self, hub: Hub, rates: Rates) -> None:
         self._hub = hub
         self._rates = rates
+        self.delivered = 0  # the log's position up to which everything is delivered
 
     def committed(self, batch: Batch, outcome: Committed) -> None:
         fresh = [p.message for p in outcome.published if not p.duplicate]
@@ -79,6 +80,7 @@ class Announcer:
             _log(batch, outcome)
         if fresh:
             self._hub.deliver(fresh)
+        self.delivered = outcome.position
 
 
 def _log(batch: Batch, outcome: Committed) -> None:

@@ -6,10 +6,12 @@ The hub belongs to the event loop; none of its methods waits, so each is atomic 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 
 from .model import Message, is_pattern, matches, patterns_of
+from .runtime import Event
 from .transport.connection import Broadcast, Connection
 from .wire import encode
 
@@ -85,6 +87,7 @@ class Hub:
         self._audiences: dict[str, Audience] = {}
         self._sets: dict[tuple[Connection, ...], tuple[Connection, ...]] = {}
         self._subscribers: dict[str, Subscriber] = {}
+        self._bells: dict[str, list[Event]] = {}
         self.deliveries = 0
 
     def subscriber(self, connection_id: str) -> Subscriber | None:
@@ -154,6 +157,8 @@ class Hub:
         for topic, run in groupby(messages, key=attrgetter("topic")):
             audience = self._audience(topic)
             published = list(run)
+            for bell in self._bells.get(topic, ()):
+                bell.set()
             for hold in audience.holds:
                 hold.add(published)
             if audience.connections:
@@ -165,6 +170,24 @@ class Hub:
             for connection in connections:
                 connection.send(broadcast)
             self.deliveries += len(payloads) * len(connections)
+
+    @contextmanager
+    def bell(self, topic: str, event: Event) -> Iterator[Event]:
+        """Set an event at the next delivery on a topic."""
+        bells = self._bells.setdefault(topic, [])
+        bells.append(event)
+        try:
+            yield event
+        finally:
+            bells.remove(event)
+            if not bells:
+                self._bells.pop(topic, None)
+
+    def ring(self) -> None:
+        """Set every bell: who waits for a delivery shall not wait any more."""
+        for bells in self._bells.values():
+            for bell in bells:
+                bell.set()
 
     def subscriptions(self) -> list[Subscription]:
         """Every live subscription, newest first."""

@@ -15,9 +15,9 @@ from typing import Protocol
 from . import logs
 from .clock import LogClock
 from .errors import RequestError, Unavailable
-from .model import Claim, Draft, Interest, Published
+from .model import Claim, Draft, Interest, Published, Resent, SpanEnd, SpanStart
 from .runtime import NativeThreads, Runtime
-from .storage.database import Batch, Committed, WriteFailed, Writer
+from .storage.database import Batch, Committed, Here, WriteFailed, Writer
 
 MAX_BATCH = 4_096
 MAX_BATCH_BYTES = 8 * 2**20
@@ -35,7 +35,7 @@ class Entry:
     `then` is called on the event loop with what became of it, or with the refusal.
     """
 
-    __slots__ = ("arrived_at", "claims", "drafts", "interests", "size", "then")
+    __slots__ = ("arrived_at", "claims", "deliveries", "drafts", "interests", "size", "then")
 
     def __init__(
         self,
@@ -44,8 +44,10 @@ class Entry:
         drafts: Sequence[Draft] = (),
         claims: Sequence[Claim] = (),
         interests: Sequence[Interest] = (),
+        deliveries: Sequence[SpanStart | SpanEnd | Resent] = (),
     ) -> None:
         self.then = then
+        self.deliveries = deliveries
         self.drafts = drafts
         self.claims = claims
         self.interests = interests
@@ -53,7 +55,7 @@ class Entry:
         self.size = sum(len(bytes(draft.message)) for draft in drafts)
 
     def __len__(self) -> int:
-        return len(self.drafts) + len(self.claims) + len(self.interests)
+        return len(self.drafts) + len(self.claims) + len(self.interests) + len(self.deliveries)
 
 
 class Listener(Protocol):
@@ -69,8 +71,14 @@ class Journal:
     """
 
     def __init__(
-        self, writer: Writer, runtime: Runtime, clock: LogClock, listener: Listener
+        self,
+        writer: Writer,
+        runtime: Runtime,
+        clock: LogClock,
+        listener: Listener,
+        here: Callable[[], Here | None] = lambda: None,
     ) -> None:
+        self._here = here
         self._writer = writer
         self._runtime = runtime
         self._clock = clock
@@ -199,6 +207,8 @@ class Journal:
             drafts=[draft for entry in entries for draft in entry.drafts],
             arrived_at=[entry.arrived_at for entry in entries for _ in entry.drafts],
             claims=[claim for entry in entries for claim in entry.claims],
+            deliveries=[one for entry in entries for one in entry.deliveries],
+            here=self._here(),
         )
 
         def finish(outcome: Committed | None, error: BaseException | None) -> None:

@@ -85,6 +85,7 @@ class SpanStart(msgspec.Struct, frozen=True, gc=False):
     """A named consumer is live on a topic or pattern from behind a position of the log on."""
 
     span_id: int
+    node_id: str
     consumer: str
     topic: str
     after: int

@@ -10,7 +10,9 @@ from .auth import Gate
 from .broker import Announcer, Broker
 from .clock import LogClock
 from .config import Settings
+from .deliveries import Deliveries
 from .errors import RequestError
+from .history import History
 from .hub import Hub
 from .journal import Journal
 from .rates import Rates
@@ -47,16 +49,22 @@ class Node:
         self.started_at = self.clock.now()
         self.hub = Hub()
         self.rates = Rates()
+        announcer = Announcer(self.hub, self.rates)
+        announcer.delivered = self.readers.read(lambda reader: reader.last_position())
+        self.deliveries = Deliveries(self.node_id, self.clock, lambda: announcer.delivered)
         self.journal = Journal(
-            database.writer(), runtime, self.clock, Announcer(self.hub, self.rates)
+            database.writer(), runtime, self.clock, announcer, self.deliveries.here
         )
+        self.deliveries.write_to(self.journal)
         self.broker = Broker(self.journal, self.hub, self.readers, self.clock)
         self.subscribing = Subscribing(
             self.broker,
+            self.deliveries,
             self.epoch,
             replay_limit=settings.replay_limit,
             page_bytes=min(2**20, settings.outbound_bytes // 4),
         )
+        self.history = History(self.readers, self.hub, runtime, self.deliveries, self.epoch)
         self.upkeep = Upkeep(
             self.journal,
             runtime,

@@ -117,6 +117,7 @@ def _stop(app: flask.Flask, server: WSGIServer) -> None:
     node.is_draining = True
     seconds = node.settings.drain_seconds
     server.stop_accepting()
+    node.hub.ring()
     shutdown(app.extensions["socketio"].server, seconds)
     server.drain(seconds)
     server.stop()

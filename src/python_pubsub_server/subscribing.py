@@ -17,6 +17,7 @@ import msgspec
 from . import logs
 from .auth import Identity
 from .broker import Broker
+from .deliveries import Deliveries
 from .errors import Invalid, Unavailable
 from .hub import Hold, Subscriber
 from .model import Interest, Message, Page, TopicPosition, is_pattern, matches
@@ -62,8 +63,12 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Where the wanted topics stand (patterns: each topic they cover), and what was missed."""
+    """Where the log and the wanted topics stand (patterns: each that they cover), what was missed.
 
+    All of one state of the log.
+    """
+
+    position: int
     positions: Mapping[str, Sequence[TopicPosition]]
     replays: Mapping[str, Replay]
 
@@ -72,9 +77,16 @@ class Subscribing:
     """The use case of subscribing. Keeps in mind which interests are stored already."""
 
     def __init__(
-        self, broker: Broker, epoch: str, *, replay_limit: int, page_bytes: int = 2**20
+        self,
+        broker: Broker,
+        deliveries: Deliveries,
+        epoch: str,
+        *,
+        replay_limit: int,
+        page_bytes: int = 2**20,
     ) -> None:
         self._broker = broker
+        self._deliveries = deliveries
         self._hub = broker.hub
         self._readers = broker.readers
         self._epoch = epoch
@@ -105,6 +117,10 @@ class Subscribing:
         answer = self._answer(subscriber, request, plan)
         connection.send(Broadcast("subscribed", [encode(answer)]))
         self._go_live(subscriber, plan, holds)
+        if subscriber.is_named:
+            self._deliveries.begin(
+                connection.connection_id, subscriber.consumer, request.topics, plan.position
+            )
         try:
             for replay in plan.replays.values():
                 if replay.count:
@@ -118,7 +134,16 @@ class Subscribing:
     def unsubscribe(self, connection: Connection, topics: Sequence[str] | None) -> list[str]:
         """Leave topics (None: all of them); those that the connection was subscribed to."""
         subscriber = self._hub.subscriber(connection.connection_id)
-        return [] if subscriber is None else self._hub.leave(subscriber, topics)
+        if subscriber is None:
+            return []
+        left = self._hub.leave(subscriber, topics)
+        self._deliveries.end(connection.connection_id, left)
+        return left
+
+    def disconnect(self, connection: Connection) -> list[str]:
+        """Forget a connection that has ended; the topics it was subscribed to."""
+        self._deliveries.disconnect(connection.connection_id, connection.stalled_at)
+        return self._hub.disconnect(connection.connection_id)
 
     def _subscriber(self, connection: Connection, request: Subscribe) -> Subscriber:
         """The connection's subscriber; a name given before stays until another one is given."""
@@ -160,7 +185,11 @@ class Subscribing:
                 self._hub.hold_back(subscriber, topic, hold)
             for topic in request.topics:
                 self._hub.join(subscriber, topic, now)
-            plan = self._readers.read(lambda r: self._plan(r, request, subscriber.consumer))
+            plan = self._readers.read(
+                lambda reader: reader.snapshot(
+                    lambda r: self._plan(r, request, subscriber.consumer)
+                )
+            )
             self._broker.journal.settle()
             if not any(hold.is_broken for hold in holds.values()):
                 return plan, holds
@@ -181,7 +210,7 @@ class Subscribing:
                 elif start is not None and position.topic not in replays:
                     is_same_log = request.epoch in (None, self._epoch)
                     replays[position.topic] = self._missed(position, start, is_same_log)
-        return Plan(positions, replays)
+        return Plan(reader.last_position(), positions, replays)
 
     def _unconsumed(self, reader: Reader, consumer: str, position: TopicPosition) -> Replay:
         """The oldest messages that a consumer has not consumed, as many as one replay may have."""
@@ -249,7 +278,9 @@ class Subscribing:
                 self._broker.journal.settle()
                 if not hold.is_broken:
                     self._hub.release(subscriber, topic)
-                    _send(subscriber, [m for m in hold.messages if m.sequence > cursor])
+                    fresh = [m for m in hold.messages if m.sequence > cursor]
+                    _send(subscriber, fresh)
+                    self._note(subscriber, replay, fresh[-1].sequence if fresh else cursor)
                     return
             if page.is_last or replay.last - cursor < PAGE:
                 hold = Hold()
@@ -271,6 +302,11 @@ class Subscribing:
             cursor = page.messages[-1].sequence
             left -= len(page.messages)
         return replay.last
+
+    def _note(self, subscriber: Subscriber, replay: Replay, through: int) -> None:
+        """Keep for the ledger what was sent from the log."""
+        if subscriber.is_named and not subscriber.is_gone:
+            self._deliveries.resent(subscriber.consumer, replay.topic, replay.after, through)
 
     def _log(self, topic: str, after: int) -> Page:
         return self._readers.read(lambda r: r.log(topic, after, PAGE, self._page_bytes))

@@ -22,6 +22,8 @@ MAX_NAME_LENGTH = 200
 MAX_BATCH_ITEMS = 10_000
 MAX_SUBSCRIPTIONS = 1_000
 MAX_DEPTH = 256
+DEFAULT_PAGE = 100
+MAX_PAGE = 1_000
 MAX_INTEGER_DIGITS = 4_300  # what Python's int() reads; a longer one would break its subscribers
 MAX_INTEGER = 2**63 - 1
 
@@ -119,6 +121,19 @@ def parse_claim(body: bytes) -> Claim:
         sequence=None
         if sequence is None or bytes(sequence) == b"null"
         else _integer(sequence, "sequence", minimum=1),
+    )
+
+
+def parse_history(body: bytes) -> tuple[str, int, int]:
+    """`{topic, after?, limit?}`: the topic, the sequence to start behind, how many at most."""
+    fields = _object(body, "history")
+    if "topic" not in fields:
+        raise Invalid("Missing required field: topic")
+    after, limit = fields.get("after"), fields.get("limit")
+    return (
+        check_topic(_name(fields["topic"], "topic"), "topic"),
+        0 if after is None else _integer(after, "after", minimum=0),
+        min(MAX_PAGE, DEFAULT_PAGE if limit is None else _integer(limit, "limit", minimum=1)),
     )
 
 

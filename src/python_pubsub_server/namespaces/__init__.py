@@ -17,7 +17,7 @@ from .session import Handler, Session, dispatch
 
 class Namespace(msgspec.Struct, frozen=True):
     events: Mapping[str, Handler]
-    disconnect: Callable[[Node, str], None]
+    disconnect: Callable[[Node, Session], None]
 
 
 NAMESPACES = {
@@ -44,9 +44,10 @@ def _register(sio_server: Any, node: Node, path: str, namespace: Namespace) -> N
         node.connections[sid] = session.connection
 
     def disconnect(sid: str, reason: str) -> None:
-        sessions.pop(sid, None)
         node.connections.pop(sid, None)
-        namespace.disconnect(node, sid)
+        session = sessions.pop(sid, None)
+        if session is not None:
+            namespace.disconnect(node, session)
 
     def receive(event: str, sid: str, *arguments: Any) -> None:
         session = sessions.get(sid)

@@ -63,9 +63,20 @@ def consumed(node: Node, session: Session, body: bytes, ack_id: int | None) -> N
     node.broker.consume_soon(session.identity, wire.parse_claim(body), answer)
 
 
-def disconnect(node: Node, connection_id: str) -> None:
-    topics = node.hub.disconnect(connection_id)
-    logs.event(logging.DEBUG, "disconnected", connection=connection_id, topics=topics)
+def history(node: Node, session: Session, body: bytes, ack_id: int | None) -> None:
+    topic, after, limit = wire.parse_history(body)
+    page = node.history.page(session.identity, topic, after, limit)
+    session.acknowledge(ack_id, encode(page))
+
+
+def disconnect(node: Node, session: Session) -> None:
+    topics = node.subscribing.disconnect(session.connection)
+    logs.event(
+        logging.DEBUG,
+        "disconnected",
+        connection=session.connection.connection_id,
+        topics=topics,
+    )
 
 
 EVENTS = {
@@ -73,4 +84,5 @@ EVENTS = {
     "unsubscribe": unsubscribe,
     "publish": publish,
     "consumed": consumed,
+    "history": history,
 }

@@ -12,7 +12,7 @@ from .. import logs
 from ..auth import Identity
 from ..errors import Invalid, MethodNotAllowed, NotFound, RequestError, Unavailable
 from ..node import Node
-from . import health, monitoring, pages, publishing
+from . import health, monitoring, pages, publishing, topics
 from .http import Request, Response, Route, error_response
 
 ROUTES: tuple[tuple[str, str, Route], ...] = (
@@ -22,6 +22,9 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/messages", monitoring.messages),
     ("GET", "/consumptions", monitoring.consumptions),
     ("GET", "/topics", monitoring.topics),
+    ("GET", "/topics/<path:topic>/messages", topics.topic_messages),
+    ("GET", "/topics/<path:topic>/messages/<sequence>/deliveries", topics.deliveries),
+    ("GET", "/topics/<path:topic>/explain", topics.explain),
     ("GET", "/graph/state", monitoring.graph),
     ("GET", "/health/live", health.live),
     ("GET", "/health/ready", health.ready),

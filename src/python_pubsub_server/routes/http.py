@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -118,6 +119,14 @@ def number_of(query: Mapping[str, str], name: str, default: int, *, minimum: int
     if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < minimum:
         raise Invalid(f"`{name}` must be a whole number from {minimum}")
     return int(text)
+
+
+def seconds_of(query: Mapping[str, str], name: str, *, at_most: float) -> float:
+    """A duration, 0 when it was not given; more than `at_most` is taken as that."""
+    text = query.get(name, "0")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise Invalid(f"`{name}` must be a number of seconds, like 30")
+    return min(float(text), at_most)
 
 
 def name_of(query: Mapping[str, str], name: str) -> str | None:

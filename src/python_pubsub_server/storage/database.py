@@ -6,9 +6,9 @@ one native thread at a time. Nothing here may run on the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ from ..model import (
     TopicPosition,
     TopicSummary,
 )
+
+T = TypeVar("T")
 
 
 class WriteFailed(Exception):
@@ -66,9 +68,7 @@ class Batch(msgspec.Struct, frozen=True):
     drafts: Sequence[Draft] = ()
     arrived_at: Sequence[float] = ()
     claims: Sequence[Claim] = ()
-    span_starts: Sequence[SpanStart] = ()
-    span_ends: Sequence[SpanEnd] = ()
-    resent: Sequence[Resent] = ()
+    deliveries: Sequence[SpanStart | SpanEnd | Resent] = ()
     here: Here | None = None
 
 
@@ -123,6 +123,9 @@ class Reader(Protocol):
 
     def topics(self) -> list[TopicSummary]:
         """Every topic, by name."""
+
+    def snapshot(self, read: Callable[[Reader], T]) -> T:
+        """Several reads of one state of the log."""
 
     def last_position(self) -> int:
         """The position of the newest message that the log ever had."""

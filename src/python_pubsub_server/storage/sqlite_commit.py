@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -15,6 +16,8 @@ from .multirow import read_rows, read_text_rows, write_rows
 from .sqlite_ledger import store_deliveries
 
 LARGEST_INTEGER = 2**63 - 1
+
+_T = TypeVar("_T")
 
 _FIND_TOPICS = "CROSS JOIN topics AS t ON t.topic = w.column2"
 _FIND_CONSUMERS = "CROSS JOIN consumers AS c ON c.consumer = w.column2"
@@ -64,16 +67,24 @@ def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Commit
     topics = _read_topics(connection, batch)
     published = _store_drafts(connection, batch, topics, window) if batch.drafts else []
     claimed = _store_claims(connection, batch, topics, consumers) if batch.claims else []
-    if batch.here is not None:
+    if batch.here is not None or batch.deliveries:
         numbers = {name: topic.topic_id for name, topic in topics.items()}
-        store_deliveries(connection, batch, batch.here, consumers, numbers)
+        store_deliveries(connection, batch, consumers, numbers)
     (position,) = connection.execute(_LAST_POSITION).fetchone()
     return Committed(published, claimed, position)
 
 
+def _named(batch: Batch, kind: type[_T]) -> Iterator[_T]:
+    return (one for one in batch.deliveries if isinstance(one, kind))
+
+
 def _read_topics(connection: sqlite3.Connection, batch: Batch) -> dict[str, _Topic]:
     # Read in every transaction: another server process may have written since the last one.
-    asking: Iterable[Draft | Claim] = (*batch.drafts, *batch.claims)
+    asking: Iterable[Draft | Claim | Resent] = (
+        *batch.drafts,
+        *batch.claims,
+        *_named(batch, Resent),
+    )
     names = list({one.topic: None for one in asking})
     found = read_rows(
         connection, "w.column1, t.topic_id, t.sequence", list(enumerate(names)), _FIND_TOPICS
@@ -202,8 +213,8 @@ def _read_consumers(connection: sqlite3.Connection, batch: Batch) -> dict[str, i
     asking: Iterable[Claim | Interest | SpanStart | Resent] = (
         *batch.interests,
         *batch.claims,
-        *batch.span_starts,
-        *batch.resent,
+        *_named(batch, SpanStart),
+        *_named(batch, Resent),
     )
     names = list({one.consumer: None for one in asking})
     if not names:

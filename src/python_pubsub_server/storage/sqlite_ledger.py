@@ -12,6 +12,9 @@ from ..model import (
     Explanation,
     Ledger,
     Message,
+    Resent,
+    SpanEnd,
+    SpanStart,
     patterns_of,
 )
 from .database import Batch, Here
@@ -60,18 +63,19 @@ _LAST_SLOW = """SELECT s.ended_at FROM spans AS s
 def store_deliveries(
     connection: sqlite3.Connection,
     batch: Batch,
-    here: Here,
     consumers: Mapping[str, int],
     topics: Mapping[str, int],
 ) -> None:
     """Keep what a node delivered. `consumers` and `topics` have the numbers of those named."""
-    connection.execute(_SET_NODE, (here.node_id, here.delivered))
+    if batch.here is not None:
+        connection.execute(_SET_NODE, (batch.here.node_id, batch.here.delivered))
     rows = [
-        (one.span_id, here.node_id, consumers[one.consumer], one.topic, one.after, one.at)
-        for one in batch.span_starts
+        (one.span_id, one.node_id, consumers[one.consumer], one.topic, one.after, one.at)
+        for one in batch.deliveries
+        if isinstance(one, SpanStart)
     ]
     write_rows(connection, _BEGIN_SPANS, rows)
-    for end in batch.span_ends:
+    for end in (one for one in batch.deliveries if isinstance(one, SpanEnd)):
         connection.execute(
             _END_SPAN,
             (
@@ -86,8 +90,8 @@ def store_deliveries(
         )
     ranges = [
         (topics[one.topic], consumers[one.consumer], one.after, one.through, one.at)
-        for one in batch.resent
-        if one.topic in topics
+        for one in batch.deliveries
+        if isinstance(one, Resent) and one.topic in topics
     ]
     write_rows(connection, _ADD_REPLAYS, ranges)
 

@@ -19,7 +19,7 @@ from ..model import (
     TopicSummary,
     matches,
 )
-from .database import Here, ReadFailed
+from .database import Here, Reader, ReadFailed
 from .search import indexed_words, is_found, match_expression, query_words
 from .sqlite_ledger import explain, read_ledger
 from .sqlite_replay import count_unconsumed, log_page, unconsumed_page
@@ -142,6 +142,9 @@ class SQLiteReader:
     def topics(self) -> list[TopicSummary]:
         return [TopicSummary(*row) for row in self._rows(_TOPICS)]
 
+    def snapshot(self, read: Callable[[Reader], T]) -> T:
+        return self._snapshot(lambda _: read(self))
+
     def last_position(self) -> int:
         rows = self._rows(_LAST_POSITION)
         return int(rows[0][0]) if rows else 0
@@ -261,6 +264,8 @@ class SQLiteReader:
 
     def _snapshot(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """What several queries find in one state of the log."""
+        if self._connection.in_transaction:
+            return read(self._connection)
         try:
             self._connection.execute("BEGIN")
             try:

@@ -40,6 +40,10 @@ class Connection(Protocol):
     connection_id: str
     address: str
 
+    @property
+    def stalled_at(self) -> float | None:
+        """Unix time since when a connection that was closed as slow took nothing; else None."""
+
     def send(self, broadcast: Broadcast) -> None:
         """Put a broadcast behind all that was sent before. On a closed connection: nothing.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -90,6 +91,7 @@ class WebSocket:
         "_timer",
         "_unsent",
         "_writable",
+        "stalled_at",
     )
 
     def __init__(
@@ -119,6 +121,7 @@ class WebSocket:
         self._drained: Event | None = None
         self._gone: Event | None = None
         self._timer: Timer | None = None
+        self.stalled_at: float | None = None  # since when something is unsent, Unix seconds
 
     @property
     def is_open(self) -> bool:
@@ -187,6 +190,7 @@ class WebSocket:
         if sent != len(data):
             assert self._sock is not None
             self._outbox = deque()
+            self.stalled_at = time.time()
             self._writable = self._runtime.watch_writable(self._sock.fileno(), self._flush)
             self._keep(memoryview(data)[sent:])
 
@@ -225,6 +229,7 @@ class WebSocket:
 
     def _stop_writing(self) -> None:
         self._outbox = None
+        self.stalled_at = None
         self._unsent = 0
         if self._writable is not None:
             self._writable.close()

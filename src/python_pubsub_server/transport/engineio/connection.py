@@ -65,6 +65,10 @@ class SocketIOConnection:
         self.connection_id = connection_id
         self.address = address
 
+    @property
+    def stalled_at(self) -> float | None:
+        return self._session.stalled_at
+
     def send(self, broadcast: Broadcast) -> None:
         websocket = self._session.websocket
         if websocket is not None:

@@ -8,6 +8,7 @@ say so if an upgrade changes them.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,6 +82,8 @@ class Socket(StockSocket):  # type: ignore[misc]
         self.sid = sid
         self.queue = server.create_queue() if transport == "polling" else None
         self.queued_bytes = 0
+        self.polled_at = time.time()
+        self.stalled_at: float | None = None  # of one that was closed as slow: since when
         self.fetched: Event | None = None  # some task waits for the next poll
         self.websocket: WebSocket | None = None
         self.last_ping = None
@@ -123,6 +126,7 @@ class Socket(StockSocket):  # type: ignore[misc]
     def poll(self) -> list[EnginePacket]:
         packets: list[EnginePacket] = super().poll()
         self.queued_bytes -= sum(len(pkt.encode(b64=True)) for pkt in packets)
+        self.polled_at = time.time()
         self._wake_drained()
         return packets
 
@@ -144,6 +148,8 @@ class Socket(StockSocket):  # type: ignore[misc]
     def slow(self) -> None:
         """Its unsent bytes passed the bound: it is about to be closed."""
         if not self.ending and not self.closing:
+            since = None if self.websocket is None else self.websocket.stalled_at
+            self.stalled_at = since or self.polled_at
             self.server.on_slow(self.sid)
             if self.websocket is None:
                 self.end(self.server.reason.TRANSPORT_ERROR)

@@ -1,0 +1,94 @@
+"""What was sent to whom: the spans of time in which named consumers were live, and their replays.
+
+A span is kept instead of a row for each message and consumer: from its two ends, which are
+positions of the log, and the messages between them, the ledger says who was sent what.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from . import logs
+from .clock import LogClock
+from .errors import RequestError
+from .journal import Entry, Journal
+from .model import Resent, SpanEnd, SpanStart
+from .storage.database import Committed, Here
+
+
+class Deliveries:
+    """The spans that are open on this node. Belongs to the event loop; writes without waiting."""
+
+    def __init__(self, node_id: str, clock: LogClock, delivered: Callable[[], int]) -> None:
+        self._node_id = node_id
+        self._clock = clock
+        self._delivered = delivered
+        self._open: dict[str, dict[str, int]] = {}  # connection, topic or pattern, span
+        self._next_span = secrets.randbits(62)
+        self._journal: Journal | None = None
+
+    def write_to(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def here(self) -> Here | None:
+        """What a commit notes of this node; nothing while nobody with a name listens."""
+        return Here(self._node_id, self._delivered()) if self._open else None
+
+    def position(self) -> Here:
+        return Here(self._node_id, self._delivered())
+
+    def begin(self, connection_id: str, consumer: str, topics: Sequence[str], after: int) -> None:
+        """A consumer is live on topics from behind a position on."""
+        spans = self._open.setdefault(connection_id, {})
+        ended = self._ends(spans, topics, "unsubscribed")
+        now = self._clock.now()
+        starts = []
+        for topic in topics:
+            self._next_span += 1
+            spans[topic] = self._next_span
+            starts.append(SpanStart(self._next_span, self._node_id, consumer, topic, after, now))
+        self._write([*ended, *starts])
+
+    def resent(self, consumer: str, topic: str, after: int, through: int) -> None:
+        """A consumer was sent a topic's sequences behind one and up to another."""
+        self._write([Resent(consumer, topic, after, through, self._clock.now())])
+
+    def end(self, connection_id: str, topics: Sequence[str], reason: str = "unsubscribed") -> None:
+        spans = self._open.get(connection_id)
+        if spans:
+            self._write(self._ends(spans, topics, reason))
+
+    def disconnect(self, connection_id: str, stalled_at: float | None = None) -> None:
+        """A connection is gone; `stalled_at` is since when it took nothing, if it was too slow."""
+        spans = self._open.pop(connection_id, None)
+        if spans:
+            reason = "disconnected" if stalled_at is None else "slow"
+            self._write(self._ends(spans, list(spans), reason, stalled_at))
+
+    def _ends(
+        self,
+        spans: dict[str, int],
+        topics: Sequence[str],
+        reason: str,
+        stalled_at: float | None = None,
+    ) -> list[SpanEnd]:
+        now, through = self._clock.now(), self._delivered()
+        return [
+            SpanEnd(spans.pop(topic), through, now, reason, stalled_at)
+            for topic in topics
+            if topic in spans
+        ]
+
+    def _write(self, deliveries: Sequence[SpanStart | SpanEnd | Resent]) -> None:
+        if deliveries and self._journal is not None:
+            try:
+                self._journal.append(Entry(_written, deliveries=deliveries))
+            except RequestError as error:
+                _written(error)
+
+
+def _written(outcome: Committed | RequestError) -> None:
+    if isinstance(outcome, RequestError):
+        logs.event(logging.WARNING, "ledger_incomplete", reason=outcome.message)
