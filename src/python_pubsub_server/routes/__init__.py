@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import flask
@@ -34,6 +35,11 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/control-panel.html", pages.control_panel),
 )
 
+# Routes that are served in front of Flask, too.
+DIRECT: Mapping[tuple[str, str], Route] = {
+    (method, path): route for method, path, route in ROUTES if path.startswith("/publish")
+}
+
 IDENTITY = "pubsub.identity"  # where the gate leaves who a request speaks for
 
 
@@ -52,6 +58,11 @@ def answer(node: Node, route: Route, environ: dict[str, Any], path: dict[str, st
         return route(node, Request(environ, identity, path))
     except RequestError as error:
         return error_response(error)
+    except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and the client is told
+        logs.event(
+            logging.ERROR, "request_failed", exception=error, path=environ.get("PATH_INFO", "")
+        )
+        return error_response(Unavailable("The server failed on this request; it is logged"))
 
 
 def _view(node: Node, route: Route) -> Any:
