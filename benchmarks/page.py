@@ -14,7 +14,7 @@ INTRODUCTION = """\
 
 Written by `make bench`; edit `benchmarks/page.py`, not this page.
 
-The server runs on one core and the load generator ({generator}) on another, over loopback.
+The server runs on one core and the load generator (C over epoll) on another, over loopback.
 Messages carry {size} bytes. Every contender runs in turn, on the same machine, inside the same
 quarter of an hour; where there are several runs the figure is their median and `runs` shows all.
 Absolute figures drift by a third with the machine and its neighbours; ratios hold better.
@@ -39,8 +39,10 @@ METHOD = """\
   counts from that moment, so a server that falls behind cannot hide it.
 - **CPU** is user and system time of all of the server's processes (`/proc/PID/stat`) inside the
   measured window; **memory** is the growth of their resident size (`/proc/PID/status`).
-- **server** and **generator** are the share of its core that each used. The sink rows are the
-  generator's ceiling: a program that answers and sends canned bytes without looking at them.
+- **server** and **generator** are the share of its core that each used, **others** what anything
+  else took from the server's core meanwhile: past a few percent, measure again on a quiet machine.
+  The sink rows are the generator's ceiling: a program that answers and sends canned bytes without
+  looking at them.
 - After each run the generator waits up to 5 s until all that was published has arrived, and the
   row says so when it did not.
 - Peers run as their users run them: Socket.IO alone and Flask-SocketIO store nothing and only fan
@@ -73,7 +75,7 @@ class Occasion:
     machine: str
     date: str
     command: str
-    generator: str
+    compiler: str
     versions: Mapping[str, str]
 
 
@@ -91,11 +93,13 @@ def page(rows: Sequence[Row], monitoring: str, occasion: Occasion) -> str:
         machine=occasion.machine,
         date=occasion.date,
         command=occasion.command,
-        generator=occasion.generator,
     )
     versions = markdown_table(
         ("contender", "version"),
-        ((CONTENDERS[name].title, version) for name, version in occasion.versions.items()),
+        (
+            *((CONTENDERS[name].title, version) for name, version in occasion.versions.items()),
+            ("the load generator, compiled by", occasion.compiler),
+        ),
     )
     return "\n".join(
         (

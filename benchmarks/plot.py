@@ -9,7 +9,7 @@ from contenders import CONTENDERS
 from report import OURS, Row, with_unit
 from workloads import WORKLOADS
 
-WIDTH, NAME_WIDTH, FIGURE_WIDTH = 860, 240, 130
+WIDTH, NAME_WIDTH, FIGURE_WIDTH = 880, 270, 130
 BAR, GAP, BLOCK_GAP, MARGIN = 16, 7, 30, 22
 INK, SOFT, OUR_COLOUR, THEIR_COLOUR = "#1f2328", "#59636e", "#0969da", "#b6bec7"
 

@@ -42,6 +42,26 @@ def family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in family(int(child)))]
 
 
+def core_seconds(core: int) -> float:
+    """What all processes, and a hypervisor's other guests, have used of a core so far."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, _, _, steal = map(int, ticks[:8])
+            return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
+    raise ValueError(f"no core {core}")
+
+
+def process_seconds(pids: Sequence[int]) -> float:
+    """What processes have used of any core so far."""
+    ticks = 0
+    for pid in pids:
+        # the name, in parentheses, may hold anything: fields are counted from its end
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def running(
     command: Sequence[str], port: int, core: int, directory: Path, environment: Mapping[str, str]

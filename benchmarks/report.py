@@ -10,6 +10,8 @@ from generator import Result
 from workloads import WORKLOADS, Metric, Target, Workload
 
 OURS = ("pubsub", "pubsub-normal")
+# What others may take of the server's core before a row says that its figures are doubtful.
+DISTURBED = 0.05
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def details(result: Result) -> str:
         parts.append(f"{amount(result['storm_cpu_seconds'])} s CPU for all storms")
     if not result["complete"]:
         parts.append(f"NOT all delivered: {result['missing']:,} missing after 5 s")
+    if result["others"] > DISTURBED:
+        parts.append(f"DISTURBED: others took {result['others']:.0%} of the server's core")
     if result["closed_by_server"]:
         parts.append(f"{result['closed_by_server']} connections closed by the server")
     return "; ".join(parts)
@@ -147,13 +151,23 @@ def busy(result: Result, name: str) -> str:
 
 def workload_table(workload: Workload, rows: Sequence[Row]) -> str:
     """One workload's contenders, with the ratio of our figure to theirs."""
-    head = ("", "stores", workload.metric.text, "ours/theirs", "runs", "server", "generator", "")
+    head = (
+        "",
+        "stores",
+        workload.metric.text,
+        "ours/theirs",
+        "runs",
+        "server",
+        "others",
+        "generator",
+        "",
+    )
     ours = next((row.figure for row in rows if row.contender in OURS and row.figure), None)
     lines = []
     for row in rows:
         contender = CONTENDERS[row.contender]
         if row.result is None or row.figure is None:
-            lines.append((contender.title, contender.stores, "-", "", "", "", "", row.failure))
+            lines.append((contender.title, contender.stores, "-", *[""] * 5, row.failure))
             continue
         compared = row.contender not in OURS and ours and row.figure
         lines.append(
@@ -164,6 +178,7 @@ def workload_table(workload: Workload, rows: Sequence[Row]) -> str:
                 f"{amount(ours / row.figure)}x" if compared and ours else "",
                 " · ".join(map(amount, sorted(row.figures))),
                 busy(row.result, "cpu_seconds"),
+                f"{row.result['others']:.0%}",
                 busy(row.result, "generator_cpu_seconds"),
                 details(row.result),
             )

@@ -23,13 +23,21 @@ from contenders import CONTENDERS, Contender, first_line
 from generator import GeneratorFailed, Result, build, compiler, generate
 from page import Occasion, page
 from plot import svg
-from process import NotStarted, cores, free_port, last_words, running
+from process import (
+    NotStarted,
+    core_seconds,
+    cores,
+    free_port,
+    last_words,
+    process_seconds,
+    running,
+)
 from report import OURS, Row, amount, details, median_row, target_table, verdicts, with_unit
 from workloads import MESSAGE_BYTES, WORKLOADS, Workload
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 REPEATS = 3
-ALL_SECONDS, QUICK_ALL_SECONDS = 780.0, 160.0
+ALL_SECONDS, QUICK_ALL_SECONDS = 720.0, 140.0
 QUICK_SECONDS = 1.5
 MOST_PUBLISHES = 2_000_000
 PRIME = "--subscribers 20 --publishers 1 --warmup 0 --seconds 0.3"
@@ -52,10 +60,13 @@ def run_once(program: Path, workload: Workload, contender: Contender, seconds: f
                 prime = PRIME.split()
                 generate(program, [*connection, *prime], core=generator_core)
             wanted = [*workload.arguments.split(), "--seconds", str(seconds)]
+            started, others = time.monotonic(), core_seconds(server_core) - process_seconds(pids)
             try:
-                return generate(program, [*connection, *wanted], core=generator_core)
+                result = generate(program, [*connection, *wanted], core=generator_core)
             except GeneratorFailed as error:
                 raise GeneratorFailed(f"{error}; {last_words(directory)}") from error
+            others = core_seconds(server_core) - process_seconds(pids) - others
+            return {**result, "others": max(0.0, others / (time.monotonic() - started))}
 
 
 def measure(
@@ -136,12 +147,11 @@ def measure_all(program: Path, arguments: argparse.Namespace) -> list[Row]:
 
 def write_docs(rows: Sequence[Row], monitoring: str, directory: Path) -> None:
     names = dict.fromkeys(row.contender for row in rows if row.result is not None)
-    compiled_by = first_line(compiler() or "cc", "--version")
     occasion = Occasion(
         machine=machine.description(),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         command=shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]]),
-        generator=f"C over epoll, {compiled_by}",
+        compiler=first_line(compiler() or "cc", "--version"),
         versions={name: CONTENDERS[name].version() for name in names},
     )
     directory.mkdir(parents=True, exist_ok=True)

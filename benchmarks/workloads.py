@@ -107,7 +107,7 @@ WORKLOADS = {
         ),
         Workload(
             "publish",
-            "POST /publish over 32 connections, one commit a request or better",
+            "POST /publish over 32 connections",
             PUBLISHES,
             "--publishers 32",
             ("pubsub", "express-full"),
@@ -115,7 +115,7 @@ WORKLOADS = {
         ),
         Workload(
             "publish-normal",
-            "the same, synchronous = NORMAL",
+            "POST /publish over 32 connections, synchronous = NORMAL",
             PUBLISHES,
             "--publishers 32",
             ("pubsub-normal", "express-normal"),

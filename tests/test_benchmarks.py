@@ -36,7 +36,7 @@ def result(**known: Any) -> dict[str, Any]:
         **{"elapsed_seconds": 1.0, "cpu_seconds": 1.0, "generator_cpu_seconds": 0.5},
         **{"published": 0, "delivered": 0, "consumed": 0, "storm_seconds": []},
         **{"storm_cpu_seconds": 0.0, "delivery_latency": latency, "answer_latency": latency},
-        **{"complete": True, "missing": 0, "closed_by_server": 0, "refused": 0},
+        **{"others": 0.0, "complete": True, "missing": 0, "closed_by_server": 0, "refused": 0},
         **known,
     }
 
@@ -149,6 +149,11 @@ def test_table_has_one_line_a_row() -> None:
 def test_deliveries_that_never_came_are_said() -> None:
     lossy = row("fanout-32", "nchan", delivered=10, complete=False, missing=7)
     assert "NOT all delivered: 7 missing" in workload_table(WORKLOADS["fanout-32"], [lossy])
+
+
+def test_run_beside_other_work_is_said() -> None:
+    disturbed = row("fanout-32", "nchan", delivered=10, others=0.31)
+    assert "others took 31%" in workload_table(WORKLOADS["fanout-32"], [disturbed])
 
 
 # ---- the page ----
