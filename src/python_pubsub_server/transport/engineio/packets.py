@@ -81,6 +81,8 @@ def _event(text: str | None) -> tuple[str, list[Raw]]:
         event = msgspec.json.decode(name, type=str)
     except msgspec.MsgspecError as error:
         return MALFORMED, [_explained(f"malformed event: {error}")]
+    except RecursionError:
+        return MALFORMED, [_explained("malformed event: the JSON is nested too deep")]
     except ValueError:
         return MALFORMED, [_explained("an event needs a name")]
     if event in RESERVED or event.startswith("$"):
@@ -96,5 +98,5 @@ def _decoded(text: str | None, kind: type[Any]) -> Any:
     """The JSON value, if it is one of that kind."""
     try:
         return msgspec.json.decode(text or "null", type=kind)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
