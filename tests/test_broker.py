@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loops import run_on_loop
+from python_pubsub_server.auth import Identity
+from python_pubsub_server.broker import Announcer, Broker
+from python_pubsub_server.clock import LogClock
+from python_pubsub_server.errors import NotFound, RequestError, Unavailable
+from python_pubsub_server.hub import Hub
+from python_pubsub_server.journal import Journal
+from python_pubsub_server.model import Claim, Published
+from python_pubsub_server.rates import Rates
+from python_pubsub_server.runtime import Runtime
+from python_pubsub_server.storage.database import open_database
+from python_pubsub_server.storage.readers import Readers
+from python_pubsub_server.transport.connection import Broadcast
+from stories import draft
+
+ANN = Identity("127.0.0.1")
+PATIENCE = 10.0
+
+
+class Listener:
+    """A connection that counts the messages it is sent."""
+
+    connection_id = "listener"
+    address = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self.messages = 0
+
+    def send(self, broadcast: Broadcast) -> None:
+        self.messages += len(broadcast.payloads)
+
+    def wait_drained(self, timeout: float) -> bool:
+        return True
+
+    def close(self, reason: str) -> None:
+        raise AssertionError("nobody closes this")
+
+
+class Story:
+    """A broker on a loop and a file, with one listener to everything."""
+
+    def __init__(self, runtime: Runtime, path: Path) -> None:
+        self.runtime = runtime
+        self.is_stopped = False
+        self.clock = LogClock()
+        self.hub = Hub()
+        self.rates = Rates()
+        self.listener = Listener()
+        self.hub.join(self.hub.add(self.listener), "*", 0.0)
+        database = open_database(f"sqlite:///{path}/log.db", durability="normal")
+        self.readers = Readers(database, runtime, threads=1)
+        journal = Journal(database.writer(), runtime, self.clock, Announcer(self.hub, self.rates))
+        self.broker = Broker(journal, self.hub, self.readers, self.clock)
+
+    def published(self, *ids: str) -> list[tuple[int, bool]]:
+        drafts = [draft(message_id=each) for each in ids]
+        return [(p.message.sequence, p.duplicate) for p in self.broker.publish(ANN, drafts)]
+
+    def consumed(self, *claims: Claim) -> list[int | RequestError]:
+        """What became of claims that were made without waiting in between."""
+        answers: list[int | RequestError] = []
+        is_answered = self.runtime.event()
+
+        def answer(outcome: int | RequestError) -> None:
+            answers.append(outcome)
+            if len(answers) == len(claims):
+                is_answered.set()
+
+        for claim in claims:
+            self.broker.consume_soon(ANN, claim, answer)
+        assert is_answered.wait(PATIENCE)
+        return answers
+
+    def rate(self, *key: str) -> float:
+        return self.rates.rate(key, self.clock.now())
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        self.broker.journal.close(PATIENCE)
+
+    def close(self) -> None:
+        if not self.is_stopped:
+            self.stop()
+        self.readers.close(PATIENCE)
+
+
+Tell = Callable[[Callable[[Story], Any]], Any]
+
+
+@pytest.fixture
+def tell(tmp_path: Path) -> Tell:
+    def run(tale: Callable[[Story], Any]) -> Any:
+        def live(runtime: Runtime) -> Any:
+            story = Story(runtime, tmp_path)
+            try:
+                return tale(story)
+            finally:
+                story.close()
+
+        return run_on_loop("eventlet", live)
+
+    return run
+
+
+def test_what_is_published_is_stored_delivered_and_answered(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        assert story.published("a", "b") == [(1, False), (2, False)]
+        assert story.listener.messages == 2
+        assert story.readers.read(lambda reader: reader.position("news")).sequence == 2
+
+    tell(tale)
+
+
+def test_a_repeated_publish_is_stored_and_delivered_once(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.published("a")
+        assert story.published("a", "b", "b") == [(1, True), (2, False), (2, True)]
+        assert story.listener.messages == 2
+
+    tell(tale)
+
+
+def test_publishing_without_waiting_keeps_the_order_of_the_calls(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        answers: list[tuple[str, int]] = []
+        is_answered = story.runtime.event()
+
+        def answer(outcome: Any) -> None:
+            (published,) = outcome
+            assert isinstance(published, Published)
+            answers.append((published.message.message_id, published.message.sequence))
+            if len(answers) == 50:
+                is_answered.set()
+
+        for number in range(50):
+            story.broker.publish_soon(ANN, draft(message_id=str(number)), answer)
+        assert is_answered.wait(PATIENCE)
+        assert answers == [(str(number), number + 1) for number in range(50)]
+
+    tell(tale)
+
+
+def test_a_consumption_counts_once(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.published("a", "b")
+        by_id, by_sequence = Claim("c", "news", "a"), Claim("c", "news", "b", 2)
+        assert story.consumed(by_id, by_id, by_sequence) == [1, 0, 1]
+        assert story.consumed(by_sequence, Claim("d", "news", "a", 1)) == [0, 1]
+
+    tell(tale)
+
+
+def test_a_claim_about_nothing_is_told_so(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.published("a")
+        answers = story.consumed(
+            Claim("c", "never", "a"), Claim("c", "news", "never"), Claim("c", "news", "a", 2)
+        )
+        assert [type(each) for each in answers] == [NotFound] * 3
+        assert [str(each) for each in answers] == [
+            "The topic 'never' has no retained message 'a'",
+            "The topic 'news' has no retained message 'never'",
+            "The topic 'news' has no retained message 'a' at sequence 2",
+        ]
+
+    tell(tale)
+
+
+def test_a_stopping_broker_takes_nothing(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        broker = story.broker
+        story.stop()
+        with pytest.raises(Unavailable):
+            broker.publish(ANN, [draft()])
+        with pytest.raises(Unavailable):
+            broker.publish_soon(ANN, draft(), lambda _: None)
+        with pytest.raises(Unavailable):
+            broker.consume_soon(ANN, Claim("c", "news", "a"), lambda _: None)
+
+    tell(tale)
+
+
+def test_rates_count_what_was_new(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.published("a", "a", "b")
+        story.consumed(Claim("c", "news", "a"), Claim("c", "news", "a"), Claim("c", "news", "x"))
+        assert story.rate("publish", "ann", "news") == pytest.approx(0.2, rel=0.2)
+        assert story.rate("consume", "c", "news") == pytest.approx(0.1, rel=0.2)
+        assert story.rate("consume", "ann", "news") == 0
+
+    tell(tale)
+
+
+def test_every_commit_is_in_the_debug_log(tell: Tell, caplog: pytest.LogCaptureFixture) -> None:
+    def tale(story: Story) -> None:
+        story.published("a", "a")
+        story.consumed(Claim("c", "news", "a"))
+
+    with caplog.at_level(logging.DEBUG, "pubsub"):
+        tell(tale)
+    lines: list[Any] = [(r.msg, getattr(r, "fields", {})) for r in caplog.records]
+    assert [f["duplicate"] for name, f in lines if name == "published"] == [False, True]
+    assert [f["recorded"] for name, f in lines if name == "consumed"] == [1]
