@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { WebSocket } from "ws";
 
 import { PubSubClient } from "../../src/python_pubsub_server/web/static/pubsub-client.js";
-import { isConnected, next } from "./fake-server.mjs";
+import { isConnected, isReconnecting, next } from "./fake-server.mjs";
 
 const url = process.env.PUBSUB_URL;
 const options = { skip: url ? false : "PUBSUB_URL is not set; pytest sets it" };
@@ -50,7 +50,9 @@ test("what was published while it was away is there after a reconnect, in order,
       Cuttable.last = this;
     }
   }
-  const [client, other] = [open(t, { WebSocket: Cuttable }), open(t)];
+  const later = { base: 1e6, max: 1e6 }; // it comes back when told to
+  const client = open(t, { WebSocket: Cuttable, backoff: later, random: () => 1 });
+  const other = open(t);
   const messages = collected(client);
   await client.subscribe(["js-away", "js-away-host:*"]);
   const before = next(client, "message");
@@ -58,10 +60,14 @@ test("what was published while it was away is there after a reconnect, in order,
   await before;
   client.on("unrecovered", (lost) => assert.fail(JSON.stringify(lost)));
   const last = next(client, "message", (m) => m.message === "last");
+  const away = next(client, "state", isReconnecting);
   Cuttable.last.terminate();
+  await away;
   for (const n of [2, 3]) await other.publish(publication("js-away", n));
   await other.publish(publication("js-away-host:new", "from a topic that is new"));
-  await next(client, "state", isConnected);
+  const back = next(client, "state", isConnected);
+  client.reconnect();
+  await back;
   await other.publish(publication("js-away", 4));
   await other.publish(publication("js-away-host:new", "last"));
   await last;
@@ -71,7 +77,8 @@ test("what was published while it was away is there after a reconnect, in order,
 });
 
 test("history is replayed from the beginning, from a sequence, from what is unconfirmed", options, async (t) => {
-  const writer = open(t);
+  const writer = open(t, { consumer: "js-reader" });
+  await writer.subscribe("js-history"); // "consumed" counts from a consumer's first subscription
   for (const n of [1, 2, 3]) await writer.publish(publication("js-history", n));
   const read = async (after) => {
     const client = open(t, { consumer: "js-reader" });

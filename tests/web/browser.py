@@ -69,9 +69,7 @@ class DevTools:
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result; AssertionError when it fails."""
         self._last_id += 1
-        self._socket.send(
-            json.dumps({"id": self._last_id, "method": method, "params": parameters})
-        )
+        self._socket.send(json.dumps({"id": self._last_id, "method": method, "params": parameters}))
         while True:
             answer: dict[str, Any] = json.loads(self._socket.recv())
             if answer.get("id") != self._last_id:
@@ -197,7 +195,9 @@ class Browser:
     """`with Browser(path) as browser:` is a Chromium with a profile of its own, gone afterwards."""
 
     def __init__(self, executable: str) -> None:
-        self._profile = tempfile.TemporaryDirectory(prefix="pubsub-chromium-", ignore_cleanup_errors=True)
+        self._profile = tempfile.TemporaryDirectory(
+            prefix="pubsub-chromium-", ignore_cleanup_errors=True
+        )
         self._process = subprocess.Popen(
             [executable, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
             stdout=subprocess.DEVNULL,

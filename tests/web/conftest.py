@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from browser import Browser, Page, find_chromium
+
 from server import RunningServer
 
 

@@ -26,17 +26,20 @@ client.on("unrecovered", ({ topic }) =>
   problems.report({ code: "gap", message: `Some messages of ${topic} are gone from the server.` }),
 );
 
+writeCommands(document);
+watchCopyButtons();
+showConnection(client);
+const refreshSoon = showListings(askForToken);
+new PublishForm(client, refreshSoon);
+new Subscriptions(client);
+new Received(client, (error) => problems.report(error), refreshSoon);
+client.on("subscribed", refreshSoon);
+client.on("unsubscribed", refreshSoon);
+
 byId("access").onsubmit = (event) => {
   event.preventDefault();
   access.keepToken(byId("access-token").value);
   byId("access").hidden = true;
   client.reconnect();
+  refreshSoon();
 };
-
-writeCommands(document);
-watchCopyButtons();
-showConnection(client);
-new PublishForm(client);
-new Subscriptions(client);
-new Received(client, (error) => problems.report(error));
-showListings(askForToken);

@@ -62,6 +62,7 @@ export class PubSubClient extends Emitter {
   #inbox = new Inbox();
   #wanted = new Set();
   #connection = 0;
+  #transmit = (packet) => this.#link.send(packet);
 
   /**
    * @param {string | URL} [url] the server's, http(s) or ws(s); in a page: the page's origin
@@ -91,7 +92,8 @@ export class PubSubClient extends Emitter {
       linkPacket: (packet) => this.#namespaces.get(packet.namespace)?.receive(packet),
       linkLost: (error, next) => this.#linkLost(error, next),
     });
-    this.#root = this.#openRoot();
+    this.#root = new Root(this.#transmit, this.#options, (...heard) => this.#hear(...heard));
+    this.#namespaces.set("/", this.#root);
     this.#link.open();
   }
 
@@ -176,15 +178,17 @@ export class PubSubClient extends Emitter {
 
   /**
    * Another namespace (`/monitoring`, `/chat`, …) on the same connection, the same one each time.
+   * One that the server refused or ended is asked for again at the next connection.
    * @param {string} path
    * @returns {Namespace}
    */
   namespace(path) {
+    if (path === "/") throw new PubSubError("invalid", "the namespace / is the client itself");
     const existing = this.#namespaces.get(path);
     if (existing) return existing;
-    const namespace = new Namespace(path, (packet) => this.#link.send(packet), this.#options);
+    const namespace = new Namespace(path, this.#transmit, this.#options);
     this.#namespaces.set(path, namespace);
-    if (this.#root?.connected) this.#authenticate([namespace]);
+    if (this.#root.connected) this.#authenticate([namespace]);
     return namespace;
   }
 
@@ -200,13 +204,7 @@ export class PubSubClient extends Emitter {
     this.#end(new PubSubError("closed", "the client was closed"));
   }
 
-  #openRoot() {
-    const root = this.namespace("/");
-    root.emit = (event, ...values) => this.#hear(event, values);
-    return root;
-  }
-
-  #hear(event, values) {
+  #hear(event, ...values) {
     if (event === "connect") this.#connected();
     else if (event === "disconnect") this.#link.drop(values[0]);
     else if (event === "connect_error") this.#refused(values[0]);
@@ -324,6 +322,20 @@ export class PubSubClient extends Emitter {
 
   #deliver(message) {
     if (this.#inbox.accepts(message)) this.emit("message", message);
+  }
+}
+
+/** The namespace `/`, whose events the client hears in place of listeners. */
+class Root extends Namespace {
+  #hear;
+
+  constructor(transmit, options, hear) {
+    super("/", transmit, options);
+    this.#hear = hear;
+  }
+
+  emit(event, ...values) {
+    this.#hear(event, ...values);
   }
 }
 

@@ -12,7 +12,9 @@ export function showConnection(client) {
   };
   client.on("state", show);
   retry.onclick = () => client.reconnect();
-  addEventListener("online", () => client.reconnect());
+  addEventListener("online", () => {
+    if (client.state.name === "reconnecting") client.reconnect();
+  });
   show(client.state);
 }
 

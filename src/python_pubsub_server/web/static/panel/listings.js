@@ -2,6 +2,7 @@ import { byId } from "../page/dom.js";
 import { Listing } from "./listing.js";
 
 const REFRESH_MS = 2_000;
+const SOON_MS = 100; // one reading for many changes
 const PAGE = 25;
 
 const topic = { title: "Topic", kind: "name", value: (row) => row.topic };
@@ -65,7 +66,10 @@ const SOURCES = [
   },
 ];
 
-/** Shows the tables and keeps them fresh while the page is visible. */
+/**
+ * Shows the tables and keeps them fresh while the page is visible.
+ * @returns {() => void} refreshes soon, for when it is known that something changed
+ */
 export function showListings(onError) {
   const listings = SOURCES.map((source) => new Listing({ ...source, onError }));
   const refresh = () => {
@@ -74,6 +78,11 @@ export function showListings(onError) {
   document.addEventListener("visibilitychange", refresh);
   setInterval(refresh, REFRESH_MS);
   refresh();
+  let planned = 0;
+  return () => {
+    clearTimeout(planned);
+    planned = setTimeout(refresh, SOON_MS);
+  };
 }
 
 /** Offers the topics that exist in the forms. */

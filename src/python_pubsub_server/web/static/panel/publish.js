@@ -5,18 +5,23 @@ import { count } from "../page/text.js";
 /** The publish form: checks before it sends, and says what became of the message. */
 export class PublishForm {
   #client;
+  #onChange;
   #form = byId("publish");
   #message = byId("publish-message");
   #result = byId("publish-result");
 
-  constructor(client) {
+  /** @param {() => void} onChange hears that something was stored */
+  constructor(client, onChange) {
     this.#client = client;
+    this.#onChange = onChange;
     this.#form.onsubmit = (event) => {
       event.preventDefault();
       this.#submit();
     };
     this.#form.onkeydown = (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#form.requestSubmit();
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      this.#form.requestSubmit();
     };
     this.#message.oninput = () => this.#parseMessage();
     byId("publish-format").onclick = () => this.#tidy();
@@ -34,6 +39,7 @@ export class PublishForm {
       const { sequence, duplicate } = await this.#client.publish(publication);
       const place = `#${count(sequence)} of ${publication.topic}`;
       this.#say(duplicate ? `Stored before, as ${place}` : `Stored as ${place}`, "done");
+      this.#onChange();
     } catch (error) {
       this.#say(`${error.code}: ${error.message}`, "failed");
     }

@@ -11,6 +11,7 @@ const ANNOUNCE_EVERY_MS = 5_000;
 export class Received {
   #client;
   #report;
+  #onChange;
   #list = byId("received");
   #waiting = [];
   #total = 0;
@@ -19,14 +20,16 @@ export class Received {
   #announcement = 0;
   #confirmable = new Map(); // element → message
 
-  constructor(client, report) {
+  /** @param {() => void} onChange hears that a message was confirmed */
+  constructor(client, report, onChange) {
     this.#client = client;
+    this.#onChange = onChange;
     this.#report = report;
     client.on("message", (message) => this.#arrive(message));
     byId("received-pause").onclick = () => this.#pause(!this.#isPaused);
     byId("received-clear").onclick = () => this.#clear();
     byId("received-confirm").onclick = () => {
-      for (const [element, message] of [...this.#confirmable].reverse()) this.#confirm(element, message);
+      for (const [element, message] of [...this.#confirmable]) this.#confirm(element, message);
     };
   }
 
@@ -76,6 +79,7 @@ export class Received {
     try {
       await this.#client.consumed(message);
       this.#mark(element, "confirmed", "Confirmed");
+      this.#onChange();
       button.setAttribute("aria-label", `Confirmed ${message.topic} #${message.sequence}`);
     } catch (error) {
       this.#mark(element, "open", "Confirm");
