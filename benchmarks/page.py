@@ -40,7 +40,8 @@ METHOD = """\
 - **CPU** is user and system time of all of the server's processes (`/proc/PID/stat`) inside the
   measured window; **memory** is the growth of their resident size (`/proc/PID/status`).
 - **server** and **generator** are the share of its core that each used, **others** what anything
-  else took from the server's core meanwhile: past a few percent, measure again on a quiet machine.
+  else took from the server's core meanwhile. Past 5 % a run is disturbed: it counts only where no
+  calm one is at hand, and says so.
   The sink rows are the generator's ceiling: a program that answers and sends canned bytes without
   looking at them.
 - After each run the generator waits up to 5 s until all that was published has arrived, and the

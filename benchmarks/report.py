@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contenders import CONTENDERS
@@ -16,7 +16,10 @@ DISTURBED = 0.05
 
 @dataclass(frozen=True)
 class Row:
-    """One contender on one workload: the median run of several, or why there is none."""
+    """One contender on one workload: the median run of several, or why there is none.
+
+    `figures` has every run's, in the order in which they were taken.
+    """
 
     workload: str
     contender: str
@@ -29,6 +32,10 @@ class Row:
         metric = WORKLOADS[self.workload].metric
         return None if self.result is None else metric.of(self.result)
 
+    @property
+    def is_disturbed(self) -> bool:
+        return self.result is not None and is_disturbed(self.result)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -37,6 +44,7 @@ class Verdict:
     workload: Workload
     target: Target
     ratio: float | None
+    is_disturbed: bool = False
 
     @property
     def outcome(self) -> str:
@@ -49,9 +57,14 @@ class Verdict:
         return "MISSED"
 
 
+def is_disturbed(result: Result) -> bool:
+    return float(result["others"]) > DISTURBED
+
+
 def median_row(workload: Workload, contender: str, results: Sequence[Result]) -> Row:
-    """The run whose figure is the median (the lower one of two), with every run's figure."""
-    ordered = sorted(results, key=workload.metric.of)
+    """The run whose figure is the median (the lower one of two) of those that nothing disturbed."""
+    calm = [result for result in results if not is_disturbed(result)]
+    ordered = sorted(calm or results, key=workload.metric.of)
     middle = ordered[(len(ordered) - 1) // 2]
     figures = tuple(workload.metric.of(result) for result in results)
     return Row(workload.name, contender, middle, figures)
@@ -59,17 +72,23 @@ def median_row(workload: Workload, contender: str, results: Sequence[Result]) ->
 
 def verdicts(rows: Iterable[Row]) -> list[Verdict]:
     """Every target of the workloads that were run."""
-    found = {(row.workload, row.contender): row.figure for row in rows}
-    measured = []
-    for workload in WORKLOADS.values():
-        ours = found.get((workload.name, "pubsub"))
-        for target in workload.targets:
-            if not any(name == workload.name for name, _ in found):
-                continue
-            base = 1.0 if target.peer is None else found.get((workload.name, target.peer))
-            ratio = ours / base if ours is not None and base else None
-            measured.append(Verdict(workload, target, ratio))
-    return measured
+    found = {(row.workload, row.contender): row for row in rows}
+    measured = {name for name, _ in found}
+    return [
+        judged(workload, target, found)
+        for workload in WORKLOADS.values()
+        for target in workload.targets
+        if workload.name in measured
+    ]
+
+
+def judged(workload: Workload, target: Target, found: Mapping[tuple[str, str], Row]) -> Verdict:
+    ours = found.get((workload.name, "pubsub"))
+    theirs = found.get((workload.name, target.peer or "pubsub"))
+    if ours is None or theirs is None or ours.figure is None or not theirs.figure:
+        return Verdict(workload, target, None)
+    base = 1.0 if target.peer is None else theirs.figure
+    return Verdict(workload, target, ours.figure / base, ours.is_disturbed or theirs.is_disturbed)
 
 
 def amount(value: float) -> str:
@@ -97,9 +116,9 @@ def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def target_table(judged: Iterable[Verdict]) -> str:
+def target_table(verdicts: Iterable[Verdict]) -> str:
     lines = []
-    for verdict in judged:
+    for verdict in verdicts:
         target, metric = verdict.target, verdict.workload.metric
         ratio = "-"
         if verdict.ratio is not None:
@@ -112,7 +131,7 @@ def target_table(judged: Iterable[Verdict]) -> str:
                 bound(target, target.required, metric),
                 bound(target, target.aim, metric),
                 ratio,
-                verdict.outcome,
+                verdict.outcome + (" (disturbed)" if verdict.is_disturbed else ""),
             )
         )
     return markdown_table(("what", "against", "target", "aim", "measured", ""), lines)
@@ -137,7 +156,7 @@ def details(result: Result) -> str:
         parts.append(f"{amount(result['storm_cpu_seconds'])} s CPU for all storms")
     if not result["complete"]:
         parts.append(f"NOT all delivered: {result['missing']:,} missing after 5 s")
-    if result["others"] > DISTURBED:
+    if is_disturbed(result):
         parts.append(f"DISTURBED: others took {result['others']:.0%} of the server's core")
     if result["closed_by_server"]:
         parts.append(f"{result['closed_by_server']} connections closed by the server")

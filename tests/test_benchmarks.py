@@ -19,7 +19,7 @@ from generator import GeneratorFailed, build, compiler, generate  # noqa: E402
 from page import Occasion, page  # noqa: E402
 from plot import svg  # noqa: E402
 from process import NotStarted, cores, free_port, running  # noqa: E402
-from report import Row, amount, markdown_table, median_row, verdicts, workload_table  # noqa: E402
+from report import Row, amount, markdown_table, median_row, target_table, verdicts, workload_table  # noqa: E402
 from workloads import WORKLOADS  # noqa: E402
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler")
@@ -132,6 +132,19 @@ def test_median_run_stands_for_all_and_all_are_shown() -> None:
     measured = median_row(workload, "pubsub", runs)
     assert measured.figure == 500
     assert "100 · 500 · 900" in workload_table(workload, [measured])
+
+
+def test_disturbed_runs_do_not_count_where_there_are_calm_ones() -> None:
+    runs = [
+        result(published=count, others=busy) for count, busy in ((90, 0.5), (100, 0.6), (500, 0))
+    ]
+    assert median_row(WORKLOADS["publish"], "pubsub", runs).figure == 500
+
+
+def test_verdict_on_disturbed_runs_says_so() -> None:
+    rows = [row("publish", "pubsub", published=9_000, others=0.4)]
+    rows.append(row("publish", "express-full", published=3_000))
+    assert "met (disturbed)" in target_table(verdicts(rows))
 
 
 @pytest.mark.parametrize(
