@@ -223,6 +223,8 @@ class WebSocket:
             self._stop_writing()
             if self._ending:
                 self._shut_down()
+                if self._said_goodbye():
+                    self._release()
         if self._drained is not None and self._unsent <= self._outbound_bytes // 4:
             self._drained.set()
             self._drained = None
@@ -337,12 +339,17 @@ class WebSocket:
             return
         closed = protocol.close_rcvd or protocol.close_sent
         self._finish(closed.code if closed else ABNORMAL, closed.reason if closed else "")
-        if protocol.state is State.CLOSED:
+        if protocol.state is State.CLOSED or (self._outbox is None and self._said_goodbye()):
             self._release()
         elif self._sock is not None:
             self._watch()
             if self._timer is None:
                 self._timer = self._runtime.after(CLOSE_SECONDS, self._release)
+
+    def _said_goodbye(self) -> bool:
+        """Whether both sides did: then it is for the server to close first (RFC 6455 §7.1.1)."""
+        protocol = self._protocol
+        return protocol.close_rcvd is not None and protocol.close_sent is not None
 
     def _shut_down(self) -> None:
         """Say that nothing more will come; what the peer still sends is read, so that it does

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import engineio
-from engineio.exceptions import ContentTooLongError, EngineIOError
+from engineio.exceptions import ContentTooLongError, EngineIOError, QueueEmpty
 from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
 from engineio.packet import Packet as EnginePacket
+from engineio.payload import Payload
 from engineio.socket import Socket as StockSocket
 
 from ...runtime import Event, Runtime
@@ -28,6 +29,7 @@ log = logging.getLogger("pubsub")
 PING_FRAME = frame(TEXT, str(PING).encode())
 PONG_TEXT = str(PONG)
 GOING_AWAY = 1001
+PACKETS_AT_ONCE: int = Payload.max_decode_packets
 SEPARATOR = "\x1e"  # between the packets of one polling request
 
 
@@ -124,7 +126,19 @@ class Socket(StockSocket):  # type: ignore[misc]
                 self.slow()
 
     def poll(self) -> list[EnginePacket]:
-        packets: list[EnginePacket] = super().poll()
+        """Wait for packets; no more at once than python-engineio's own client accepts."""
+        queue = self.queue
+        if queue is None:
+            return []
+        try:
+            packets = [queue.get(timeout=self.server.ping_interval + self.server.ping_timeout)]
+        except self.server.get_queue_empty_exception() as error:
+            raise QueueEmpty from error
+        while packets[-1] is not None and len(packets) < PACKETS_AT_ONCE and not queue.empty():
+            packets.append(queue.get(block=False))
+        if packets[-1] is None:
+            packets.pop()
+            queue.put(None)  # the end is the end for later polls, too
         self.queued_bytes -= sum(len(pkt.encode(b64=True)) for pkt in packets)
         self.polled_at = time.time()
         self._wake_drained()
