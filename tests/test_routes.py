@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import quote
 
 import pytest
 from werkzeug.test import TestResponse
@@ -105,7 +106,7 @@ Tell = Callable[..., Any]
 
 
 @pytest.fixture
-def tell(tmp_path: Path) -> Tell:
+def tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Tell:
     """Runs a tale beside a server on a loop of its own; what it returns."""
 
     def run(tale: Callable[[Server], Any], **settings: Any) -> Any:
@@ -116,7 +117,9 @@ def tell(tmp_path: Path) -> Tell:
             finally:
                 server.node.close()
 
-        return run_on_loop("eventlet", live)
+        told = run_on_loop("eventlet", live)
+        assert [each for each in caplog.records if each.msg == "answer_failed"] == []
+        return told
 
     return run
 
@@ -579,6 +582,43 @@ def test_a_wrong_method_is_told_the_right_ones(tell: Tell) -> None:
             assert wrong in text
         refused(server.ask("GET", "/publish"), 405, "method_not_allowed")
         refused(server.ask("BREW", "/topics"), 405, "method_not_allowed")
+
+    tell(tale)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "a/b",
+        "/a",
+        "a//b",
+        "a/",
+        "/",
+        "//",
+        ".",
+        "..",
+        "é 漢",
+        "a%b",
+        "a?b#c",
+        "messages",
+        "a/messages",
+    ],
+)
+def test_any_topic_has_a_path(tell: Tell, topic: str) -> None:
+    def tale(server: Server) -> None:
+        server.publish(topic)
+        path = f"/topics/{quote(topic, safe='')}"
+        assert [m["topic"] for m in server.get(f"{path}/messages")["messages"]] == [topic]
+        assert server.get(f"{path}/messages/1/deliveries")["message"]["topic"] == topic
+        assert server.get(f"{path}/explain", consumer="c", sequence=1)["verdict"]
+
+    tell(tale)
+
+
+def test_a_slash_too_many_is_not_found_and_no_page_says_so(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        for path in ("/x//messages", "/health//live", "/topics//messages", "/topics///"):
+            refused(server.ask("GET", path), 404, "not_found")
 
     tell(tale)
 

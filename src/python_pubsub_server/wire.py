@@ -8,7 +8,7 @@ Nothing here waits or remembers anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Literal, NoReturn
 
@@ -66,11 +66,9 @@ def parse_draft(body: bytes, max_bytes: int) -> Draft:
 
 def parse_batch(body: bytes, max_bytes: int, *, ndjson: bool) -> list[Draft]:
     """A batch of publishes, as a JSON array or as one JSON object a line; all good or none."""
-    items: Iterable[bytes]
-    if ndjson:
-        items = [line for line in body.split(b"\n") if line.strip()]
-    else:
-        items = [bytes(raw) for raw in _list(body)]
+    items: Sequence[bytes | Raw] = (
+        [line for line in body.split(b"\n") if line.strip()] if ndjson else _list(body)
+    )
     if not items:
         raise Invalid("The batch is empty: send 1 to 10,000 messages")
     if len(items) > MAX_BATCH_ITEMS:
@@ -78,7 +76,7 @@ def parse_batch(body: bytes, max_bytes: int, *, ndjson: bool) -> list[Draft]:
     drafts = []
     for index, item in enumerate(items):
         try:
-            drafts.append(parse_draft(item, max_bytes))
+            drafts.append(parse_draft(bytes(item), max_bytes))
         except (Invalid, TooLarge) as error:
             raise type(error)(f"Item {index}: {error.message}") from None
     return drafts

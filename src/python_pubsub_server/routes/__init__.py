@@ -8,6 +8,7 @@ from typing import Any
 
 import flask
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import PathConverter
 
 from .. import logs
 from ..auth import Identity
@@ -23,9 +24,9 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/messages", monitoring.messages),
     ("GET", "/consumptions", monitoring.consumptions),
     ("GET", "/topics", monitoring.topics),
-    ("GET", "/topics/<path:topic>/messages", topics.topic_messages),
-    ("GET", "/topics/<path:topic>/messages/<sequence>/deliveries", topics.deliveries),
-    ("GET", "/topics/<path:topic>/explain", topics.explain),
+    ("GET", "/topics/<topic:topic>/messages", topics.topic_messages),
+    ("GET", "/topics/<topic:topic>/messages/<sequence>/deliveries", topics.deliveries),
+    ("GET", "/topics/<topic:topic>/explain", topics.explain),
     ("GET", "/graph/state", monitoring.graph),
     ("GET", "/health/live", health.live),
     ("GET", "/health/ready", health.ready),
@@ -40,11 +41,21 @@ DIRECT: Mapping[tuple[str, str], Route] = {
     (method, path): route for method, path, route in ROUTES if path.startswith("/publish")
 }
 
+
+class TopicConverter(PathConverter):
+    """A topic in a path: any characters, slashes at its ends and in a row included."""
+
+    regex = ".+?"
+    part_isolating = False
+
+
 IDENTITY = "pubsub.identity"  # where the gate leaves who a request speaks for
 
 
 def register(app: flask.Flask, node: Node) -> None:
     """Serve every route of the table, and answer everything else with an error in JSON."""
+    app.url_map.merge_slashes = False
+    app.url_map.converters["topic"] = TopicConverter
     for method, path, route in ROUTES:
         app.add_url_rule(path, route.__name__, _view(node, route), methods=[method])
     app.register_error_handler(HTTPException, _http_error)
@@ -92,8 +103,6 @@ def _http_error(error: HTTPException) -> flask.Response:
         response = _flask_response(error_response(refusal))
         response.headers["Allow"] = allowed
         return response
-    if error.code in (301, 308):  # a slash too many or too few
-        return _flask_response(error_response(NotFound(f"There is nothing at {path!r}")))
     return _flask_response(error_response(Invalid(error.description or error.name)))
 
 
