@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from . import logs
 from .auth import Identity
@@ -11,10 +11,13 @@ from .clock import LogClock
 from .errors import NotFound, RequestError
 from .hub import Hub
 from .journal import Entry, Journal
-from .model import Claim, Draft, Published
+from .model import Claim, Draft, Message, Published
 from .rates import Rates
 from .storage.database import Batch, Committed
 from .storage.readers import Readers
+
+MAX_PART_BYTES = 2**19
+MESSAGE_OVERHEAD = 200  # names, times and framing of a message
 
 Answer = Callable[[Sequence[Published] | RequestError], None]
 
@@ -69,7 +72,7 @@ class Announcer:
         self._rates = rates
         self.delivered = 0  # the log's position up to which everything is delivered
 
-    def committed(self, batch: Batch, outcome: Committed) -> None:
+    def committed(self, batch: Batch, outcome: Committed) -> Iterator[object] | None:
         fresh = [p.message for p in outcome.published if not p.duplicate]
         for message in fresh:
             self._rates.count(("publish", message.producer, message.topic), 1, batch.at)
@@ -78,9 +81,37 @@ class Announcer:
                 self._rates.count(("consume", claim.consumer, claim.topic), recorded, batch.at)
         if logging.getLogger(logs.LOGGER).isEnabledFor(logging.DEBUG):
             _log(batch, outcome)
+        parts = _parts(fresh)
+        if len(parts) > 1:
+            return self._deliver_in_turns(parts, outcome.position)
         if fresh:
             self._hub.deliver(fresh)
         self.delivered = outcome.position
+        return None
+
+    def _deliver_in_turns(
+        self, parts: Sequence[Sequence[Message]], position: int
+    ) -> Iterator[object]:
+        """A batch that would fill the connections' buffers leaves in parts that do not."""
+        for part in parts[:-1]:
+            self._hub.deliver(part)
+            yield part
+        self._hub.deliver(parts[-1])
+        self.delivered = position
+
+
+def _parts(messages: Sequence[Message]) -> Sequence[Sequence[Message]]:
+    """Messages cut where more than half a megabyte would leave at once."""
+    if len(messages) < 2:
+        return [messages]
+    parts, start, size = [], 0, 0
+    for end, message in enumerate(messages):
+        size += memoryview(message.message).nbytes + MESSAGE_OVERHEAD
+        if size > MAX_PART_BYTES and end > start:
+            parts.append(messages[start:end])
+            start, size = end, memoryview(message.message).nbytes
+    parts.append(messages[start:])
+    return parts
 
 
 def _log(batch: Batch, outcome: Committed) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from . import logs
@@ -20,11 +20,14 @@ from .runtime import NativeThreads, Runtime
 from .storage.database import Batch, Committed, Here, WriteFailed, Writer
 
 MAX_BATCH = 4_096
-MAX_BATCH_BYTES = 8 * 2**20
+MAX_BATCH_BYTES = 2**20
 MAX_WAITING = 100_000
 MAX_WAITING_BYTES = 128 * 2**20
 ANSWER_TIMEOUT = 60.0
 FAILURE_SECONDS = 5.0
+
+TURN_SECONDS = 0.002  # between two parts of a delivery, so that connections can empty
+_DONE = object()
 
 Upkeep = Callable[[int | None, BaseException | None], None]
 
@@ -61,7 +64,8 @@ class Entry:
 class Listener(Protocol):
     """Who hears of every commit, on the event loop, before its publishers are answered."""
 
-    def committed(self, batch: Batch, outcome: Committed) -> None: ...
+    def committed(self, batch: Batch, outcome: Committed) -> Iterator[object] | None:
+        """Deliver a batch. What is too much for one turn of the loop goes on with each `next`."""
 
 
 class Journal:
