@@ -179,6 +179,55 @@ test("what was unsubscribed stays so, and starts afresh when it is subscribed ag
   assert.equal(server.heard.filter((r) => r.event === "subscribe").length, 2);
 });
 
+test("a topic that was left and joined anew resumes where it was joined anew", async (t) => {
+  const { server, client } = await connected(t);
+  await client.subscribe("a");
+  const arrived = next(client, "message");
+  server.emit("message", message("a", 5));
+  await arrived;
+  await client.unsubscribe("a");
+  server.answers.subscribe = (request) => confirmed(request, 9);
+  await client.subscribe("a");
+  server.dropAll();
+  assert.deepEqual((await server.request("subscribe", 3)).value.after, { a: 9 });
+});
+
+test("what is asked for from the beginning comes again", async (t) => {
+  const { server, client } = await connected(t);
+  await client.subscribe("a");
+  const fifth = next(client, "message", (m) => m.sequence === 5);
+  server.emit("message", message("a", 5));
+  await fifth;
+  server.replays = [1, 5].map((sequence) => message("a", sequence, { replayed: true }));
+  const again = next(client, "message", (m) => m.sequence === 5);
+  await client.subscribe("a", { after: "beginning" });
+  assert.equal((await again).replayed, true);
+});
+
+test("a resume that the server could not do now is tried on another connection", async (t) => {
+  const { server, client } = await connected(t);
+  await client.subscribe(["a", "b"]);
+  server.answers.subscribe = () => {
+    server.answers.subscribe = confirmed;
+    return { status: "error", code: "unavailable", message: "later" };
+  };
+  server.dropAll();
+  const { value, connection } = await server.request("subscribe", 3);
+  assert.deepEqual([value.topics, connection], [["a", "b"], 3]);
+});
+
+test("after a reconnect each thing is sent once", async (t) => {
+  const { server, client } = await connected(t);
+  await client.subscribe("a");
+  const lost = next(client, "state", isReconnecting);
+  server.dropAll();
+  await lost;
+  server.answers.publish = () => ({ status: "ok" });
+  await client.publish(publication);
+  const sent = server.heard.map((request) => request.event);
+  assert.deepEqual(sent, ["subscribe", "subscribe", "publish"]);
+});
+
 test("a topic that is refused at a reconnect is told, and the others stay", async (t) => {
   const { server, client } = await connected(t);
   await client.subscribe(["good", "bad"]);
@@ -219,6 +268,49 @@ test("publishes wait for the connection in their order, up to a bound", async (t
   await assert.rejects(client.publish(publication), { code: "queue_full" });
   await Promise.all(waiting);
   assert.deepEqual(server.heard.map((r) => r.value.message), [1, 2]);
+});
+
+test("a connection does not bound what is under way", async (t) => {
+  const { server, client } = await connected(t, { queueLimit: 1 });
+  server.answers.publish = () => ({ status: "ok" });
+  await Promise.all([1, 2, 3].map(() => client.publish(publication)));
+});
+
+test("what waits for the first connection outlives failed attempts", async (t) => {
+  const server = await FakeServer.start(t);
+  server.acceptNamespace = () => {
+    server.acceptNamespace = () => true;
+    return { message: "draining", data: { code: "unavailable" } };
+  };
+  server.answers.history = () => ({ messages: [] });
+  const client = await connect(t, server);
+  assert.deepEqual(await client.request("history", { topic: "a" }), { messages: [] });
+});
+
+test("credentials that come late are not used on the next connection", async (t) => {
+  const asked = [];
+  const server = await FakeServer.start(t);
+  const client = await connect(t, server, {
+    auth: () => new Promise((resolve) => asked.push(resolve) && server.note()),
+  });
+  await server.until(() => asked.length === 1);
+  server.dropAll();
+  await server.until(() => asked.length === 2);
+  asked[0]({ token: "late" });
+  asked[1]({ token: "right" });
+  await next(client, "state", isConnected);
+  assert.deepEqual(server.handshakes, [{ namespace: "/", auth: { token: "right" } }]);
+});
+
+test("a namespace that is refused says so, and the others stay", async (t) => {
+  const { server, client } = await connected(t);
+  server.acceptNamespace = () => ({ message: "admins only", data: { code: "forbidden" } });
+  const monitoring = client.namespace("/monitoring");
+  const refusal = next(monitoring, "connect_error");
+  await assert.rejects(monitoring.request("request_nodes_status"), { code: "forbidden" });
+  assert.equal((await refusal).message, "admins only");
+  assert.equal(client.state.name, "connected");
+  assert.throws(() => client.namespace("/"), { code: "invalid" });
 });
 
 test("an answer that does not come is a timeout", async (t) => {

@@ -1,4 +1,4 @@
-/** A Socket.IO server of one event loop turn, for tests: says what it is told, keeps what it hears. */
+/** A Socket.IO server for tests: answers what it is told to, keeps what it hears. */
 import { once } from "node:events";
 import { WebSocketServer } from "ws";
 
@@ -38,11 +38,18 @@ export class FakeServer {
 
   /** The `count`th request of an event, once it is there. */
   async request(event, count = 1) {
-    for (;;) {
-      const found = this.heard.filter((request) => request.event === event);
-      if (found.length >= count) return found[count - 1];
-      await new Promise((resolve) => this.#waiters.push(resolve));
-    }
+    const found = () => this.heard.filter((request) => request.event === event);
+    await this.until(() => found().length >= count);
+    return found()[count - 1];
+  }
+
+  /** Waits until something holds; it is looked at after each thing heard, and each `note()`. */
+  async until(holds) {
+    while (!holds()) await new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  note() {
+    for (const resolve of this.#waiters.splice(0)) resolve();
   }
 
   emit(event, value, namespace = "") {
@@ -62,7 +69,7 @@ export class FakeServer {
   }
 
   #receive(socket, connection, text) {
-    if (text === "3") this.#note({ connection, event: "pong" });
+    if (text === "3") this.#hear({ connection, event: "pong" });
     const [, type, path, id, body] = PACKET.exec(text) ?? [];
     const place = path ? `${path},` : "";
     if (type === "0") {
@@ -76,13 +83,13 @@ export class FakeServer {
       if (event === "subscribe" && answer?.status === "ok") this.emit("subscribed", answer);
       for (const replayed of this.replays.splice(0)) this.emit("message", replayed);
       if (answer !== undefined && id) socket.send(`43${place}${id}${JSON.stringify([answer])}`);
-      this.#note({ connection, namespace: path ?? "/", event, value });
+      this.#hear({ connection, namespace: path ?? "/", event, value });
     }
   }
 
-  #note(request) {
+  #hear(request) {
     this.heard.push(request);
-    for (const resolve of this.#waiters.splice(0)) resolve();
+    this.note();
   }
 }
 

@@ -305,7 +305,7 @@ def test_a_server_that_wants_a_token_is_given_one(open_panel: OpenPanel) -> None
         })()"""
     )
     page.wait_for("!document.querySelector('#access').hidden")
-    assert "unauthenticated: who are you?" in page.text("#topics [data-field=error]")
+    assert "who are you? (unauthenticated)" in page.text("#topics [data-field=error]")
     page.fill("#access-token", "secret")
     page.click("#access button")
     page.wait_for("document.querySelector('#topics [data-field=error]').textContent === ''")

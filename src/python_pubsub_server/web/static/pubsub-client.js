@@ -337,6 +337,11 @@ class Root extends Namespace {
   emit(event, ...values) {
     this.#hear(event, ...values);
   }
+
+  /** What waits goes on waiting: the client decides whether to try again. */
+  refuse(error) {
+    this.#hear("connect_error", error);
+  }
 }
 
 function everywhere(topics, after) {

@@ -75,7 +75,13 @@ export class Namespace extends Emitter {
     else if (kind === "ack") this.#answer(id, data[0]);
     else if (kind === "connect") this.#accepted();
     else if (kind === "disconnect") this.lose(new PubSubError("disconnected", "sent away"));
-    else this.#refused(errorFrom(data, "refused"));
+    else this.refuse(errorFrom(data, "refused"));
+  }
+
+  /** @internal The server does not let it in. */
+  refuse(error) {
+    this.end(error);
+    this.emit("connect_error", error);
   }
 
   /** @internal The connection is gone: what may not be sent twice fails, the rest waits. */
@@ -101,13 +107,6 @@ export class Namespace extends Emitter {
     for (const [id, request] of [...this.#pending]) {
       if (!request.isSent) this.#dispatch(id, request);
     }
-  }
-
-  #refused(error) {
-    for (const id of [...this.#pending.keys()]) {
-      if (!this.#pending.get(id).resend) this.#fail(id, error);
-    }
-    this.emit("connect_error", error);
   }
 
   #dispatch(id, request) {

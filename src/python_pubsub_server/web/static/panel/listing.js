@@ -47,7 +47,7 @@ export class Listing {
       if (url === this.#url) this.#show(rows, next);
       this.#fail("");
     } catch (error) {
-      this.#fail(`Not up to date. ${error.code}: ${error.message}`);
+      this.#fail(`Not up to date: ${error.message} (${error.code})`);
       this.#source.onError?.(error);
     } finally {
       this.#isInFlight = false;
