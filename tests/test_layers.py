@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         " rooms notifications votes resources monitoring graph",
         "journal hub",
         "storage bus transport",
+        "client",
         "__init__ model errors config settings_text runtime logs clock wire metrics",
     )
 )
@@ -39,6 +40,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("storage.sqlite*", "storage.migrations*", "storage.multirow"),
     "click": ("cli",),
     "dotenv": ("config",),
+    "websocket": ("client.link",),
 }
 
 

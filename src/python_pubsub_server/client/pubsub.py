@@ -1,0 +1,228 @@
+"""The client as its users see it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random as randomness
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from .backoff import Backoff
+from .confirmations import AGAIN
+from .dispatch import Dispatcher, OnError, OnUnrecovered
+from .joining import Joining
+from .link import socket_url
+from .reader import Auth, Reader
+from .session import Session, closed
+from .tracks import Handler
+from .values import After, ClientError, Receipt, error_of
+
+logger = logging.getLogger("pubsub.client")
+
+
+class PubSubClient:
+    """Publishes and subscribes; reconnects, resumes and confirms by itself. Thread-safe.
+
+    Handlers and callbacks run one after the other in one thread of the client's own. `auth` is
+    what the server's handshake wants (`{"token": ...}`), or a function that gives it at each
+    connect. `on_error(error, message)` hears of handlers that raised and of what the server
+    refused later (`message` is None then); `on_unrecovered(topic)` of messages that were missed
+    for good. `random` and `clock` are for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        consumer: str | None = None,
+        auth: Auth = None,
+        *,
+        producer: str | None = None,
+        on_unrecovered: OnUnrecovered | None = None,
+        on_error: OnError | None = None,
+        attempts: int = 3,
+        max_queued: int = 10_000,
+        max_queued_bytes: int = 2**24,
+        deduplication_seconds: float = 120.0,
+        connect_timeout: float = 10.0,
+        random: Callable[[], float] = randomness.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        address = socket_url(url)
+        self.consumer = consumer
+        self.producer = producer or consumer or f"client-{uuid.uuid4().hex[:8]}"
+        # A retry has to arrive while the server remembers the first try.
+        self._max_publish_seconds = 0.75 * deduplication_seconds
+        self._session = Session(consumer, Backoff(random), clock)
+        self._joining = Joining(self._session, self._tell_error)
+        self._dispatcher = Dispatcher(
+            self._session,
+            self._joining.idle,
+            on_error,
+            on_unrecovered,
+            attempts=attempts,
+            max_queued=max_queued,
+            max_queued_bytes=max_queued_bytes,
+        )
+        self._reader = Reader(
+            self._session,
+            self._dispatcher,
+            self._joining,
+            url=address,
+            auth=auth,
+            connect_timeout=connect_timeout,
+        )
+        self._reader.thread.start()
+        self._dispatcher.thread.start()
+
+    def __enter__(self) -> PubSubClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def epoch(self) -> str | None:
+        """Which log the sequences belong to; None before the first subscription."""
+        with self._session.changed:
+            return self._session.epoch
+
+    def publish(
+        self,
+        topic: str,
+        message: Any,
+        producer: str | None = None,
+        message_id: str | None = None,
+        *,
+        timeout: float = 30.0,
+    ) -> Receipt:
+        """Publish and wait until it is stored; sent again after reconnects, stored once.
+
+        Raises ClientError: `timeout` when no answer came (it may be stored or not), or what the
+        server said; ValueError when the message is not JSON or the timeout is longer than the
+        server remembers message ids.
+        """
+        if timeout > self._max_publish_seconds:
+            raise ValueError(
+                f"A timeout of {timeout} s is too long to retry in; "
+                f"at most {self._max_publish_seconds} s is safe"
+            )
+        fields = {
+            "topic": topic,
+            "message_id": message_id or uuid.uuid4().hex,
+            "message": message,
+            "producer": producer or self.producer,
+        }
+        body = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+        body.encode()  # a lone surrogate is an error of the caller, not of the connection
+        clock = self._session.clock
+        deadline = clock() + timeout
+        failures = 0
+        while True:
+            answer = self._ask("publish", body, deadline)
+            error = error_of(answer)
+            if error is None:
+                return Receipt(answer["sequence"], answer["timestamp"], answer["duplicate"])
+            failures += 1
+            delay = self._session.backoff.delay(failures)
+            if error.code not in AGAIN or clock() + delay >= deadline:
+                raise error
+            self._session.pause(delay)
+
+    def subscribe(
+        self,
+        topics: str | Sequence[str],
+        handler: Handler,
+        after: After = "consumed",
+        *,
+        timeout: float = 30.0,
+    ) -> None:
+        """Call the handler with each message of topics or patterns (`host:*`), in their order.
+
+        `after` says where to begin: "consumed" (what this consumer did not consume since it first
+        subscribed), "beginning", behind a sequence, a map of those by topic, or None: from now on.
+        Returns when the server has joined. Raises ClientError, and ValueError for a topic that has
+        a handler already.
+        """
+        wanted = [topics] if isinstance(topics, str) else topics
+        starts = after.values() if isinstance(after, Mapping) else (after,)
+        if self.consumer is None and "consumed" in starts:
+            raise ValueError('after="consumed" needs PubSubClient(consumer=...); or say after=None')
+        with self._session.changed:
+            if self._session.is_closing:
+                raise closed()
+            tracks = self._session.tracks.add(wanted, handler, after)
+        try:
+            self._joining.join(tracks)
+            self._joining.wait(tracks, timeout)
+        except ClientError:
+            self._joining.leave(tracks)
+            raise
+
+    def unsubscribe(self, topics: str | Sequence[str]) -> None:
+        """Leave topics or patterns, named as they were subscribed to; what is queued is let go."""
+        names = [topics] if isinstance(topics, str) else topics
+        with self._session.changed:
+            tracks = [track for name in names if (track := self._session.tracks.named(name))]
+        self._joining.leave(tracks)
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Stop handling, wait until what was handled is confirmed, disconnect, end the threads.
+
+        False: time was up before that; what is not confirmed will be delivered again. From inside
+        a handler it returns False at once, and the client closes when the handler has returned.
+        """
+        with self._session.changed:
+            self._session.is_closing = True
+            self._dispatcher.clear()
+        if threading.current_thread() is self._dispatcher.thread:
+            threading.Thread(target=self._end, args=(timeout,), name="pubsub-close").start()
+            return False
+        return self._end(timeout)
+
+    def _end(self, timeout: float) -> bool:
+        session = self._session
+        deadline = session.clock() + timeout
+        self._dispatcher.thread.join(timeout)
+        with session.changed:
+            is_done = self._dispatcher.is_confirmed and not self._dispatcher.thread.is_alive()
+            session.is_ended = True
+            link = session.link
+            session.changed.notify_all()
+        session.calls.end(closed())
+        if link is not None:
+            link.abort()
+        for thread in (self._reader.thread, self._dispatcher.thread):
+            thread.join(max(1.0, deadline - session.clock()))
+            if thread.is_alive():
+                logger.warning("%s did not end in time", thread.name)
+        return is_done
+
+    def _ask(self, event: str, body: str, deadline: float) -> Mapping[str, Any]:
+        """Send an event and wait for its answer, over as many connections as it takes."""
+        answers: list[Mapping[str, Any]] = []
+        is_answered = threading.Event()
+
+        def keep(answer: Mapping[str, Any]) -> None:
+            answers.append(answer)
+            is_answered.set()
+
+        calls = self._session.calls
+        call_id = calls.send(event, body, keep, is_kept=True)
+        if not is_answered.wait(max(0.0, deadline - self._session.clock())):
+            calls.forget(call_id)
+            if not answers:
+                raise ClientError("timeout", f"The server did not answer `{event}` in time")
+        return answers[0]
+
+    def _tell_error(self, error: Exception) -> None:
+        self._dispatcher.tell_error(error)
