@@ -73,6 +73,19 @@ def test_an_answer_nobody_asked_for_puts_nothing_off() -> None:
     assert patient.seen == ["ping"]
 
 
+def test_one_who_fails_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Patient):
+        def ping(self) -> None:
+            raise ValueError("a bug")
+
+    ward, patient = Ward(), Patient()
+    ward.heartbeat.watch(Broken())
+    ward.heartbeat.watch(patient)
+    ward.pass_time(25)
+    assert patient.seen == ["ping"]
+    assert "a bug" in caplog.text
+
+
 def test_who_is_forgotten_is_left_alone() -> None:
     ward, early, late = Ward(), Patient(), Patient()
     ward.heartbeat.watch(early)

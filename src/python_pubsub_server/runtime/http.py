@@ -104,6 +104,8 @@ class HTTPServer:
         for _ in range(ACCEPT_AT_ONCE):
             try:
                 sock, address = self._listener.accept()
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -116,8 +118,6 @@ class HTTPServer:
             self._welcome(sock, address)
 
     def _welcome(self, sock: socket.socket, address: Any) -> None:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         exchange = Exchange(self, sock)
         self._exchanges.add(exchange)
         self._empty.clear()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ..runtime import Runtime, Timer
+from ..runtime import Runtime, Timer, guarded
 
 TICK_SECONDS = 1.0
 
@@ -62,9 +62,9 @@ class Heartbeat:
         now = self._clock()
         for member in _due(self._to_ping, now):
             self._to_answer[member] = now + self._timeout
-            member.ping()
+            guarded(member.ping)
         for member in _due(self._to_answer, now):
-            member.expire()
+            guarded(member.expire)
 
     def stop(self) -> None:
         self._stopped = True
@@ -79,11 +79,9 @@ class Heartbeat:
 
     def _turn(self) -> None:
         self._timer = None
-        try:
-            self.tick()
-        finally:
-            if self._to_ping or self._to_answer:
-                self._schedule()
+        self.tick()
+        if self._to_ping or self._to_answer:
+            self._schedule()
 
 
 def _due(members: dict[Alive, float], now: float) -> list[Alive]:

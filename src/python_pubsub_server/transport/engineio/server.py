@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import socketio
+import socketio.exceptions
 
 from ...runtime import Runtime
 from .connection import Forms
@@ -42,6 +43,10 @@ KEPT = frozenset(
         "flask.app",
     )
 )
+
+
+# A refusal with a reason, and the sign that a handler takes no `auth`.
+PASSING = (socketio.exceptions.ConnectionRefusedError, ConnectionRefusedError, TypeError)
 
 
 class SocketIOServer(socketio.Server):  # type: ignore[misc]
@@ -104,10 +109,22 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         try:
             super()._handle_eio_message(eio_sid, data)
         except ValueError as error:
-            log.info("closing %s: %s", eio_sid, error)
+            log.info("closing %s, which broke the protocol: %s", eio_sid, error)
             self.eio.disconnect(eio_sid)
-        except Exception:
-            log.exception("uncaught error in a handler")
+
+    def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
+        """Call a handler; what it fails to catch is logged and costs nobody the connection.
+
+        A failed connect handler refuses; a failed disconnect handler keeps nothing alive. The
+        exceptions by which a connect handler speaks to python-socketio pass.
+        """
+        try:
+            return super()._trigger_event(event, namespace, *args)
+        except Exception as error:
+            if event == "connect" and isinstance(error, PASSING):
+                raise
+            log.exception("uncaught error in a handler of %s", event)
+            return False if event == "connect" else self.not_handled
 
 
 class Rooms(socketio.Manager):  # type: ignore[misc]
