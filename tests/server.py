@@ -23,6 +23,19 @@ WAIT_TIMEOUT = 30.0
 T = TypeVar("T")
 
 
+def serve_command(**settings: object) -> list[str]:
+    """The command that starts a server with these settings."""
+    return [
+        *(sys.executable, "-m", "python_pubsub_server.pubsub_ws"),
+        *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items()),
+    ]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment for a server from this checkout."""
+    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"} | variables
+
+
 class RunningServer:
     """`with RunningServer(tmp_path) as server:` is a server that listens at `server.url`.
 
@@ -58,22 +71,11 @@ class RunningServer:
 
     def start(self) -> RunningServer:
         """Start it and wait until it listens."""
-        options = [
-            part
-            for name, value in self.settings.items()
-            for part in (f"--{name.replace('_', '-')}", str(value))
-        ]
+        options = {"port": self.port, "database_url": f"sqlite:///{self.database}", **self.settings}
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "python_pubsub_server.pubsub_ws",
-                f"--port={self.port}",
-                f"--database-url=sqlite:///{self.database}",
-                *options,
-            ],
+            serve_command(**options),
             cwd=self.directory,
-            env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"},
+            env=environment(),
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -88,6 +90,10 @@ class RunningServer:
     def stop(self) -> int:
         """Ask it to stop, as an operator would; its exit code."""
         return self._end(signal.SIGTERM)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C; its exit code."""
+        return self._end(signal.SIGINT)
 
     def kill(self) -> int:
         """End it as a crash would."""

@@ -26,13 +26,6 @@ def client(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[Cl
         yield connected
 
 
-@pytest.fixture(params=["websocket", "upgraded"])
-def fast_client(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """For bursts: a polling python-engineio gives up at more than 16 packets in one answer."""
-    with Client(server.url, TRANSPORTS[request.param]) as connected:
-        yield connected
-
-
 @pytest.fixture
 def topic(request: pytest.FixtureRequest) -> str:
     """A topic that no other test uses."""
@@ -95,15 +88,15 @@ def test_without_an_acknowledgement_the_event_alone_comes(client: Client, topic:
 
 
 def test_messages_come_in_order_whatever_door_they_came_through(
-    server: RunningServer, fast_client: Client, topic: str
+    server: RunningServer, client: Client, topic: str
 ) -> None:
-    fast_client.subscribe(topic)
+    client.subscribe(topic)
     with ThreadPoolExecutor(4) as pool:
         for number in range(60):
             pool.submit(server.publish, topic, number, message_id=f"http-{number}")
         for number in range(60):
-            fast_client.emit("publish", draft(topic, number))
-    received = fast_client.messages(120)
+            client.emit("publish", draft(topic, number))
+    received = client.messages(120)
     assert [message["sequence"] for message in received] == list(range(1, 121))
     stored = server.get("/messages", topic=topic, limit=200)
     assert received == stored[::-1]
@@ -226,18 +219,17 @@ def test_a_publish_is_acknowledged_with_its_place(client: Client, topic: str) ->
 
 
 def test_pipelined_publishes_are_stored_and_acknowledged_in_order(
-    server: RunningServer, fast_client: Client, topic: str
+    server: RunningServer, client: Client, topic: str
 ) -> None:
     answers: list[Any] = []
     for number in range(300):
-        fast_client.sio.emit("publish", draft(topic, number), callback=answers.append)
-    assert fast_client.call("publish", draft(topic, 300))["sequence"] == 301
+        client.sio.emit("publish", draft(topic, number), callback=answers.append)
+    assert client.call("publish", draft(topic, 300))["sequence"] == 301
     assert [answer["sequence"] for answer in answers] == list(range(1, 301))
     stored = server.get("/messages", topic=topic, limit=1_000)
     assert [row["message"] for row in stored] == list(range(300, -1, -1))
 
 
-@pytest.mark.xfail(reason="a poll is answered with all that waits", strict=True)
 def test_a_poll_holds_no_more_than_python_clients_read(server: RunningServer, topic: str) -> None:
     url = server.url + "/socket.io/?EIO=4&transport=polling"
     sid = json.loads(server.http.get(url, timeout=30).text[1:])["sid"]
