@@ -16,6 +16,16 @@ HOW_TO_OPEN = (
     "To let everybody who can reach it publish and read, start it with PUBSUB_ALLOW_ANONYMOUS=true"
 )
 
+# What proxies add to a request that comes from elsewhere.
+FORWARDED = (
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_FORWARDED",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_VIA",
+)
+
 
 class Identity(msgspec.Struct, frozen=True):
     """Who a request speaks for."""
@@ -52,6 +62,28 @@ class Gate:
             return False
         return bool(host) and host == environ.get("HTTP_HOST", "").lower()
 
+    def cors_headers(self, environ: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """What lets a listed page of another origin read an answer; nothing for any other page.
+
+        A preflight is answered for all that such a page may send (Fetch §3.2).
+        """
+        origin = environ.get("HTTP_ORIGIN")
+        if not origin or not self._cors_origins or not self.allows_origin(origin, environ):
+            return ()
+        allowed = (
+            ("Access-Control-Allow-Origin", origin),
+            ("Vary", "Origin"),
+            ("Access-Control-Expose-Headers", "Link, Retry-After, Preference-Applied"),
+        )
+        if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+            return allowed
+        return (
+            *allowed,
+            ("Access-Control-Allow-Methods", "GET, POST"),
+            ("Access-Control-Allow-Headers", "Authorization, Content-Type, Prefer"),
+            ("Access-Control-Max-Age", "600"),
+        )
+
     def _check_origin(self, origin: str, environ: Mapping[str, Any]) -> None:
         if not self.allows_origin(origin, environ):
             raise Forbidden(
@@ -66,7 +98,7 @@ def is_local_request(environ: Mapping[str, Any]) -> bool:
     What a proxy forwards comes from elsewhere. A Host that is not this machine's means that a
     page made its own name point here to be same-origin with us (DNS rebinding).
     """
-    if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
+    if any(name in environ for name in FORWARDED):
         return False
     return is_loopback(str(environ.get("REMOTE_ADDR", ""))) and is_local_host(
         str(environ.get("HTTP_HOST", "localhost"))

@@ -71,8 +71,10 @@ class Announcer:
         self._hub = hub
         self._rates = rates
         self.delivered = 0  # the log's position up to which everything is delivered
+        self.on_commit: Callable[[], None] = lambda: None
 
     def committed(self, batch: Batch, outcome: Committed) -> Iterator[object] | None:
+        self.on_commit()
         fresh = [p.message for p in outcome.published if not p.duplicate]
         for message in fresh:
             self._rates.count(("publish", message.producer, message.topic), 1, batch.at)

@@ -202,9 +202,8 @@ class Hub:
         )
 
     def count(self, topic: str) -> int:
-        """How many connections get a topic."""
-        audience = self._audience(topic)
-        return len(audience.connections) + len(audience.holds)
+        """How many connections are subscribed to a topic, those that still replay it included."""
+        return len({s.connection for _, members in self._covering(topic) for s in members})
 
     def _audience(self, topic: str) -> Audience:
         audience = self._audiences.get(topic)

@@ -71,6 +71,7 @@ class Node:
             self.clock,
             Retention(settings.retention_messages, settings.retention_seconds),
         )
+        announcer.on_commit = self.upkeep.wake
         self.connections: dict[str, Connection] = {}
         self.is_draining = False
 

@@ -70,10 +70,22 @@ class Entrance:
             environ[routes.IDENTITY] = self._gate.admit(environ)
         except RequestError as error:
             return respond(error_response(error), start_response)
+        if is_preflight(environ):
+            headers = self._gate.cors_headers(environ)
+            return respond(Response(b"", status=204, headers=headers), start_response)
         route = routes.DIRECT.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         if route is not None:
             return respond(routes.answer(self._node, route, environ, {}), start_response)
         return self._inner(environ, start_response)
+
+
+def is_preflight(environ: dict[str, Any]) -> bool:
+    """Whether a browser asks what a page of another origin may do (Engine.IO answers its own)."""
+    return (
+        environ["REQUEST_METHOD"] == "OPTIONS"
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+        and not environ["PATH_INFO"].startswith("/socket.io")
+    )
 
 
 def respond(response: Response, start_response: Callable[..., Any]) -> Iterable[bytes]:

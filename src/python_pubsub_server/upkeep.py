@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from . import logs
 from .clock import LogClock
@@ -14,42 +13,67 @@ from .storage.database import Retention, Writer
 
 PAUSE_SECONDS = 0.25
 FAILURE_PAUSE_SECONDS = 5.0
+IDLE_SECONDS = 60.0  # how late a message may be trimmed by its age while nothing is published
 STEP = 200  # messages: about what a commit of a busy moment takes
 
 
 class Upkeep:
-    """A task that does the log's upkeep in steps as short as a commit. Owned by the node."""
+    """A task that does the log's upkeep in steps as short as a commit. Owned by the node.
+
+    It works after commits and rests with them. Trimming keeps up with any load; the index grows
+    by a step a round while publishers keep the journal busy, and catches up when they pause.
+    """
 
     def __init__(
         self, journal: Journal, runtime: Runtime, clock: LogClock, retention: Retention
     ) -> None:
         self._journal = journal
+        self._runtime = runtime
         self._clock = clock
         self._retention = retention
-        self._is_stopped = runtime.event()
+        self._is_stopped = False
+        self._woken = runtime.event()
+        self._woken.set()
         self._task = runtime.spawn(self._run)
 
+    def wake(self) -> None:
+        """Something was committed."""
+        if not self._woken.is_set():
+            self._woken.set()
+
     def stop(self, timeout: float) -> None:
-        self._is_stopped.set()
+        self._is_stopped = True
+        self._woken.set()
         if not self._task.wait(timeout):
             self._task.kill()
 
     def _run(self) -> None:
-        while not self._is_stopped.is_set():
-            pause = PAUSE_SECONDS
+        while not self._is_stopped:
+            self._woken.wait(IDLE_SECONDS)
+            self._woken.clear()
             try:
-                self._repeat(self._trim)
-                self._repeat(_index)
+                is_done = self._do_round()
             except Unavailable as error:
-                if not self._is_stopped.is_set():
+                if not self._is_stopped:
                     logs.event(logging.WARNING, "upkeep_failed", reason=error.message)
-                pause = FAILURE_PAUSE_SECONDS
-            self._is_stopped.wait(pause)
+                    self._runtime.sleep(FAILURE_PAUSE_SECONDS)
+                is_done = False
+            if not is_done:
+                self._woken.set()
+            if not self._is_stopped:
+                self._runtime.sleep(PAUSE_SECONDS)
 
-    def _repeat(self, step: Callable[[Writer], int]) -> None:
-        """Do steps until one finds nothing more to do."""
-        while not self._is_stopped.is_set() and self._journal.upkeep(step) > 0:
+    def _do_round(self) -> bool:
+        """Trim all that must go, then index; whether everything is done."""
+        while not self._is_stopped and self._journal.upkeep(self._trim) > 0:
             pass
+        while not self._is_stopped:
+            was_busy = self._journal.is_busy
+            if self._journal.upkeep(_index) == 0:
+                return True
+            if was_busy:
+                return False
+        return True
 
     def _trim(self, writer: Writer) -> int:
         return writer.trim(self._retention, self._clock.now(), STEP)

@@ -8,6 +8,7 @@ Nothing here waits or remembers anything.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Literal, NoReturn
@@ -22,6 +23,7 @@ MAX_NAME_LENGTH = 200
 MAX_BATCH_ITEMS = 10_000
 MAX_SUBSCRIPTIONS = 1_000
 MAX_DEPTH = 256
+LARGE_BATCH_BYTES = 2**20
 DEFAULT_PAGE = 100
 MAX_PAGE = 1_000
 MAX_INTEGER_DIGITS = 4_300  # what Python's int() reads; a longer one would break its subscribers
@@ -31,6 +33,7 @@ MAX_INTEGER = 2**63 - 1
 After = int | Literal["beginning", "consumed"]
 
 PUBLISH_FIELDS = ("topic", "message_id", "message", "producer")
+PLAIN_QUOTES = 14  # around the names of four fields and the values of three
 
 _decode_any = msgspec.json.Decoder().decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -61,11 +64,13 @@ def parse_draft(body: bytes, max_bytes: int) -> Draft:
             f"The message is {len(body)} bytes long; this server takes {max_bytes} at most "
             "(PUBSUB_MAX_MESSAGE_BYTES)"
         )
-    return _draft(_object(body, "publish"))
+    return _plain_draft(body) or _draft(_object(body, "publish"))
 
 
 def parse_batch(body: bytes, max_bytes: int, *, ndjson: bool) -> list[Draft]:
     """A batch of publishes, as a JSON array or as one JSON object a line; all good or none."""
+    if len(body) > LARGE_BATCH_BYTES and not ndjson:
+        _refuse_large(body)
     items: Sequence[bytes | Raw] = (
         [line for line in body.split(b"\n") if line.strip()] if ndjson else _list(body)
     )
@@ -161,6 +166,58 @@ def check_subscription(topic: str) -> str:
     return topic
 
 
+class _Publish(msgspec.Struct, gc=False):
+    topic: str
+    message_id: str
+    message: Raw
+    producer: str
+
+
+_decode_publish = msgspec.json.Decoder(_Publish).decode
+_decode_publishes = msgspec.json.Decoder(list[_Publish]).decode
+
+
+def _plain_draft(body: bytes) -> Draft | None:
+    """The draft of a body that plainly breaks no rule; None: look closer.
+
+    Nearly every publish is one: exactly the four fields, no escapes, short printable names. What
+    `_object` and `_draft` check field by field is then seen at a glance, in half the time.
+    """
+    if b"\\" in body or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        return None
+    try:
+        publish = _decode_publish(body)
+        value = _decode_any(body)
+        content = _encode_sorted(value["message"])
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return None
+    topic, message_id, producer = publish.topic, publish.message_id, publish.producer
+    if not (
+        len(value) == len(PUBLISH_FIELDS)
+        and body.count(b'"') == PLAIN_QUOTES + content.count(b'"')  # no key is there twice
+        and 0 < len(topic) <= MAX_NAME_LENGTH
+        and 0 < len(message_id) <= MAX_NAME_LENGTH
+        and 0 < len(producer) <= MAX_NAME_LENGTH
+        and (topic + message_id + producer).isprintable()
+        and "*" not in topic
+        and topic[0] != "$"
+    ):
+        return None
+    return Draft(topic, message_id, publish.message.copy(), producer, _hash(producer, content))
+
+
+def _refuse_large(body: bytes) -> None:
+    """Refuse a large batch of anything but publishes before its parts take ten times its size."""
+    try:
+        _decode_publishes(body)
+    except msgspec.ValidationError as error:
+        place = re.search(r"\$\[(\d+)\]", str(error))
+        where = f"Item {place[1]}: " if place else ""
+        raise Invalid(f"{where}this is not a message to publish: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_json(error)
+
+
 def _draft(fields: Mapping[str, Raw]) -> Draft:
     for field in PUBLISH_FIELDS:
         if field not in fields:
@@ -181,12 +238,13 @@ def _draft(fields: Mapping[str, Raw]) -> Draft:
 
 def fingerprint(producer: str, message: bytes) -> int:
     """A signed 64-bit hash, equal for equal producers and equal JSON values."""
-    name = producer.encode()
-    digest = blake2b(digest_size=8)
-    digest.update(len(name).to_bytes(4, "big"))
-    digest.update(name)
-    digest.update(canonical(message))
-    return int.from_bytes(digest.digest(), "big", signed=True)
+    return _hash(producer, canonical(message))
+
+
+def _hash(producer: str, content: bytes) -> int:
+    # Neither can hold a NUL, so the pair reads back in one way only.
+    digest = blake2b(b"%b\0%b" % (producer.encode(), content), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def canonical(message: bytes) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flask
+import msgspec
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import PathConverter
 
@@ -66,14 +67,23 @@ def answer(node: Node, route: Route, environ: dict[str, Any], path: dict[str, st
     """A route's response; what it refuses becomes an error's."""
     identity: Identity = environ[IDENTITY]
     try:
-        return route(node, Request(environ, identity, path))
+        response = route(node, Request(environ, identity, path))
     except RequestError as error:
-        return error_response(error)
+        response = error_response(error)
     except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and the client is told
         logs.event(
             logging.ERROR, "request_failed", exception=error, path=environ.get("PATH_INFO", "")
         )
-        return error_response(Unavailable("The server failed on this request; it is logged"))
+        response = error_response(Unavailable("The server failed on this request; it is logged"))
+    return for_origin(node, environ, response)
+
+
+def for_origin(node: Node, environ: dict[str, Any], response: Response) -> Response:
+    """A response with what lets a page of another origin read it, where that page is listed."""
+    if "HTTP_ORIGIN" not in environ:
+        return response
+    headers = node.gate.cors_headers(environ)
+    return msgspec.structs.replace(response, headers=(*response.headers, *headers))
 
 
 def _view(node: Node, route: Route) -> Any:

@@ -15,7 +15,7 @@ const client = new PubSubClient(location.origin, { auth: access.handshake, json:
 const problems = new Problems();
 
 function askForToken(error) {
-  if (error.code === "unauthenticated" || error.code === "token_expired") byId("access").hidden = false;
+  if (["unauthenticated", "token_expired"].includes(error.code)) byId("access").hidden = false;
 }
 
 client.on("error", (error) => {

@@ -3,7 +3,7 @@
  *
  *     import { PubSubClient } from "/static/pubsub-client.js";
  *     const client = new PubSubClient(undefined, { consumer: "dashboard-1" });
- *     client.on("message", ({ topic, sequence, message }) => console.log(topic, sequence, message));
+ *     client.on("message", ({ topic, message }) => console.log(topic, message));
  *     await client.subscribe(["notifications", "host:*"]);
  *     await client.publish({ topic: "notifications", message: { hi: 1 }, producer: "me" });
  *
@@ -35,8 +35,8 @@ const PASSING_FAILURES = ["timeout", "unavailable", "rate_limited"];
  * @property {number} [connectTimeout] milliseconds, default 10,000
  * @property {number} [requestTimeout] milliseconds, default 10,000
  * @property {number} [deliveryTimeout] milliseconds for what is sent again after a lost
- *   connection (subscribe, unsubscribe, publish, consumed), default 60,000; keep it under the server's
- *   deduplication window, or a late repetition of a publish is stored twice
+ *   connection (subscribe, unsubscribe, publish, consumed), default 60,000; keep it under the
+ *   server's deduplication window, or a late repetition of a publish is stored twice
  * @property {number} [queueLimit] requests that may wait for a connection, default 1,000
  * @property {{parse: Function, stringify: Function}} [json] in place of `JSON`
  * @property {() => number} [random] 0 ≤ x < 1, for the backoff
@@ -283,7 +283,8 @@ export class PubSubClient extends Emitter {
 
   /** Where topics go on. What came to a pattern since is new from its beginning. */
   #startsOf(topics) {
-    return { ...everywhere(topics.filter(isPattern), "beginning"), ...this.#inbox.positions(topics) };
+    const patterns = topics.filter(isPattern);
+    return { ...everywhere(patterns, "beginning"), ...this.#inbox.positions(topics) };
   }
 
   #resumeFailed(topics, error) {

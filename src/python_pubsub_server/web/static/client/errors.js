@@ -1,6 +1,6 @@
 /**
- * What went wrong, by its `code`: the server's own (`invalid`, `forbidden`, `rate_limited`, …), or
- * `timeout`, `disconnected`, `queue_full`, `closed`, `refused`, `protocol` from this side.
+ * What went wrong, by its `code`: the server's own (`invalid`, `forbidden`, `rate_limited`, …),
+ * or `timeout`, `disconnected`, `queue_full`, `closed`, `refused`, `protocol` from this side.
  * `event` names what was asked for, where that is known.
  */
 export class PubSubError extends Error {
@@ -12,7 +12,7 @@ export class PubSubError extends Error {
   }
 }
 
-/** The error in an acknowledgement, an `error` event or a refused connection, whatever its shape. */
+/** The error in an acknowledgement, an `error` event or a refusal to connect, in any shape. */
 export function errorFrom(answer, fallbackCode, event) {
   if (typeof answer === "string") return new PubSubError(fallbackCode, answer, event);
   const detail = Array.isArray(answer?.data) ? answer.data[0] : answer?.data;

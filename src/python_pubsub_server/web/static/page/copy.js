@@ -1,7 +1,12 @@
 /** Command lines that a page offers, and the buttons that copy them. */
 
 const JSON_HEADER = "-H 'Content-Type: application/json'";
-const EXAMPLE = '{"topic":"notifications","message_id":"m-1","message":{"text":"Hello"},"producer":"curl"}';
+const EXAMPLE = JSON.stringify({
+  topic: "notifications",
+  message_id: "m-1",
+  message: { text: "Hello" },
+  producer: "curl",
+});
 
 const LINES = {
   publish: (origin) => `curl ${origin}/publish ${JSON_HEADER} -d '${EXAMPLE}'`,

@@ -27,7 +27,8 @@ export function setText(element, text) {
 /** Makes `elements` the children of `parent`, moving only those that are not in place. */
 export function arrange(parent, elements) {
   elements.forEach((element, index) => {
-    if (parent.children[index] !== element) parent.insertBefore(element, parent.children[index] ?? null);
+    const present = parent.children[index] ?? null;
+    if (present !== element) parent.insertBefore(element, present);
   });
   while (parent.children.length > elements.length) parent.lastElementChild.remove();
 }

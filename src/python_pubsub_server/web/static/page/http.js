@@ -22,7 +22,8 @@ export async function getJSON(url) {
   }
   const body = await read(response);
   if (!response.ok) {
-    throw new PubSubError(body?.code ?? String(response.status), body?.message ?? response.statusText);
+    const { code = String(response.status), message = response.statusText } = body ?? {};
+    throw new PubSubError(code, message);
   }
   return { rows: body, next: nextPage(response) };
 }

@@ -25,10 +25,11 @@ export class Listing {
     this.#url = source.url;
     this.#element = instantiate("listing-template", { title: source.title });
     this.#element.id = source.name;
-    this.#element.querySelector("h3").id = `${source.name}-heading`;
-    this.#element.setAttribute("aria-labelledby", `${source.name}-heading`);
-    this.#element.querySelector(".scroll").setAttribute("aria-labelledby", `${source.name}-heading`);
-    this.#element.querySelector("thead tr").append(...source.columns.map(heading));
+    const heading = `${source.name}-heading`;
+    this.#element.querySelector("h3").id = heading;
+    this.#element.setAttribute("aria-labelledby", heading);
+    this.#element.querySelector(".scroll").setAttribute("aria-labelledby", heading);
+    this.#element.querySelector("thead tr").append(...source.columns.map(headCell));
     const empty = this.#element.querySelector("[data-empty]");
     empty.append(byId(`empty-${source.name}`).content.cloneNode(true));
     writeCommands(empty);
@@ -119,7 +120,7 @@ export class Listing {
   }
 }
 
-function heading({ title, kind }) {
+function headCell({ title, kind }) {
   const element = document.createElement("th");
   element.scope = "col";
   element.setAttribute("role", "columnheader");

@@ -90,6 +90,6 @@ function offerTopics(rows) {
   const names = rows.slice(0, 200).map((row) => row.topic);
   const list = byId("known-topics");
   if ([...list.children].map((option) => option.value).join("\n") === names.join("\n")) return;
-  const options = names.map((name) => Object.assign(document.createElement("option"), { value: name }));
-  list.replaceChildren(...options);
+  const option = (value) => Object.assign(document.createElement("option"), { value });
+  list.replaceChildren(...names.map(option));
 }

@@ -68,7 +68,8 @@ export class PublishForm {
       complain(this.#message, "");
       return message;
     } catch (error) {
-      const reason = this.#message.value.trim() ? error.message : "a message is needed; null is one";
+      const isEmpty = this.#message.value.trim() === "";
+      const reason = isEmpty ? "a message is needed; null is one" : error.message;
       complain(this.#message, `Not valid JSON: ${reason}`);
       return undefined;
     }

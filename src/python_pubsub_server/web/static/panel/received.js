@@ -118,7 +118,8 @@ export class Received {
     const shown = this.#list.children.length;
     const missed = this.#waiting.length;
     setText(byId("received-count"), count(this.#total));
-    setText(byId("received-pause"), this.#isPaused ? `Go on${missed ? ` (${count(missed)} new)` : ""}` : "Pause");
+    const goOn = missed ? `Go on (${count(missed)} new)` : "Go on";
+    setText(byId("received-pause"), this.#isPaused ? goOn : "Pause");
     byId("received-confirm").disabled = this.#confirmable.size === 0;
     byId("received-clear").disabled = this.#total === 0;
     byId("received-empty").hidden = shown > 0;

@@ -34,7 +34,8 @@ export class Subscriptions {
     try {
       await change();
     } catch (error) {
-      setText(byId("subscribe-error"), error.code ? `${error.code}: ${error.message}` : error.message);
+      const code = error.code ? `${error.code}: ` : "";
+      setText(byId("subscribe-error"), code + error.message);
     }
     this.#show();
   }
