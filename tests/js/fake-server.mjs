@@ -53,7 +53,7 @@ export class FakeServer {
   }
 
   emit(event, value, namespace = "") {
-    this.connections.at(-1).send(`42${namespace && `${namespace},`}${JSON.stringify([event, value])}`);
+    this.send(`42${namespace && `${namespace},`}${JSON.stringify([event, value])}`);
   }
 
   send(frame) {
@@ -76,7 +76,8 @@ export class FakeServer {
       this.handshakes.push({ namespace: path ?? "/", auth: body && JSON.parse(body) });
       const verdict = this.acceptNamespace(path ?? "/");
       if (verdict === undefined) return;
-      socket.send(verdict === true ? `40${place}{"sid":"n"}` : `44${place}${JSON.stringify(verdict)}`);
+      if (verdict === true) socket.send(`40${place}{"sid":"n"}`);
+      else socket.send(`44${place}${JSON.stringify(verdict)}`);
     } else if (type === "2") {
       const [event, value] = JSON.parse(body);
       const answer = this.answers[event]?.(value);
