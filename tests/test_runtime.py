@@ -547,6 +547,12 @@ def test_an_error_of_the_application_is_logged_and_shows_no_traceback(
         b"GET /" + b"x" * 10000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03<script>\r\n\r\n",
     ],
 )
 def test_malformed_and_oversized_requests_are_refused_without_html(
@@ -561,8 +567,100 @@ def test_malformed_and_oversized_requests_are_refused_without_html(
             return answer
 
     answer = live(story)
-    assert answer.split(b" ")[1][:2] in (b"40", b"41", b"43")
-    assert b"<" not in answer
+    assert answer.split(b" ")[1] in (b"400", b"414", b"431", b"505")
+    assert b"<" not in answer and b"Python" not in answer
+
+
+def test_a_body_that_ends_in_the_middle_of_its_chunks_is_an_error(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            return served.exchange(
+                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+            )
+
+    assert live(story).split(b" ")[1] in (b"400", b"500")
+
+
+def test_the_answer_to_head_has_no_body(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            return served.exchange(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    answer = live(story)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.0\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_the_end_of_a_connection_is_announced_once(live: Live, request_: bytes) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            return served.exchange(request_)
+
+    assert live(story).lower().count(b"connection: close") == 1
+
+
+def test_a_process_without_file_descriptors_accepts_again_later(backend: str) -> None:
+    code = f"""
+        import logging, resource, socket
+        from python_pubsub_server.runtime import open_runtime
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"hello"]
+
+        def ask():
+            with socket.create_connection(address, timeout=10) as client:
+                client.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+                while piece := client.recv(1000):
+                    last = piece
+                return last
+
+        class Tell(logging.Handler):
+            def emit(self, record):
+                refused.append(record.getMessage())
+                told.set()
+
+        runtime = open_runtime({backend!r})
+        refused, told = [], runtime.event()
+        logging.getLogger("pubsub").addHandler(Tell())
+        listener = runtime.listen("127.0.0.1", 0)
+        address = listener.getsockname()
+        server = runtime.serve(listener, app)
+        serving = runtime.spawn(server.run)
+        threads = runtime.native_threads(1, "client")
+        assert threads.run(ask).endswith(b"hello")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        client = socket.socket()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+        client.connect(address)
+        client.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        assert told.wait(10)
+        assert refused == ["cannot accept a connection: Too many open files"]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        client.settimeout(10)
+        assert threads.run(client.recv, 1000).startswith(b"HTTP/1.1 200")
+        client.close()
+        server.stop()
+        assert serving.wait(5) and threads.close(5)
+        runtime.close()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": "src"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_more_connections_than_1024_are_served(live: Live) -> None:

@@ -20,7 +20,15 @@ with warnings.catch_warnings():
     import greenlet
     from eventlet.greenio import GreenSocket
 
-from .http import BAD_REQUEST, IDLE_SECONDS, TAKE_OVER, Exchange, HTTPServer
+from .http import (
+    BAD_REQUEST,
+    IDLE_SECONDS,
+    TAKE_OVER,
+    Exchange,
+    HTTPServer,
+    is_ambiguous,
+    without_body_for_head,
+)
 from .sockets import BACKLOG, Incoming, Mailbox, guarded, listen
 from .threads import NativeThreads
 
@@ -136,7 +144,7 @@ class EventletRuntime:
         server = eventlet.wsgi.Server(
             listener,
             listener.getsockname(),
-            wsgi_app,
+            without_body_for_head(wsgi_app),
             log_output=False,
             debug=False,
             socket_timeout=IDLE_SECONDS,
@@ -193,6 +201,18 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
 
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("malformed request: " + format, *args)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        super().send_error(code)  # the message would repeat what the client sent
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        if is_ambiguous(self.headers):
+            self.send_error(400)
+            self.close_connection = True
+            return False
+        return True
 
     def handle_one_response(self) -> None:
         self.exchange.begin()

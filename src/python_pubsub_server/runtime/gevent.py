@@ -14,7 +14,15 @@ import gevent.pywsgi
 import gevent.socket
 import greenlet
 
-from .http import BAD_REQUEST, IDLE_SECONDS, TAKE_OVER, Exchange, HTTPServer
+from .http import (
+    BAD_REQUEST,
+    IDLE_SECONDS,
+    TAKE_OVER,
+    Exchange,
+    HTTPServer,
+    is_ambiguous,
+    without_body_for_head,
+)
 from .sockets import BACKLOG, Incoming, Mailbox, guarded, listen
 from .threads import NativeThreads
 
@@ -104,7 +112,9 @@ class GeventRuntime:
         return listen(host, port, backlog)
 
     def serve(self, listener: socket.socket, wsgi_app: Callable[..., Any]) -> HTTPServer:
-        server = gevent.pywsgi.WSGIServer(listener, wsgi_app, log=None, error_log=log)
+        server = gevent.pywsgi.WSGIServer(
+            listener, without_body_for_head(wsgi_app), log=None, error_log=log
+        )
         server.update_environ()
 
         def answer(sock: socket.socket, address: Any, exchange: Exchange) -> None:
@@ -162,7 +172,8 @@ class _Handler(gevent.pywsgi.WSGIHandler):  # type: ignore[misc]
             super().process_result()
 
     def finalize_headers(self) -> None:
-        if self.close_connection:
+        named = any(name.lower() == b"connection" for name, _ in self.response_headers)
+        if self.close_connection and not named:
             self.response_headers.append((b"Connection", b"close"))
         super().finalize_headers()
 
@@ -177,12 +188,30 @@ class _Handler(gevent.pywsgi.WSGIHandler):  # type: ignore[misc]
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._sendall(head + data)
 
+    def MessageClass(self, *source: Any) -> Any:
+        headers = super().MessageClass(*source)
+        if is_ambiguous(headers):
+            headers.status = "the end of the body is ambiguous"  # pywsgi refuses these
+        return headers
+
     def log_request(self) -> None:
         """No access log."""
 
     def _log_error(self, kind: Any, error: BaseException, traceback: Any) -> None:
         if not issubclass(kind, greenlet.GreenletExit):
             log.error("uncaught error in a request", exc_info=(kind, error, traceback))
+
+    def _send_error_response_if_possible(self, error_code: int) -> None:
+        self.close_connection = True
+        if not self.response_length:
+            status = "400 Bad Request" if error_code == 400 else "500 Internal Server Error"
+            body = BAD_REQUEST if error_code == 400 else b""
+            self.start_response(status, [("Content-Type", "application/json")])
+            self.result = [body]
+            try:
+                self.write(body)
+            except OSError as error:
+                log.debug("cannot tell the client: %s", error)
 
     def _handle_client_error(self, error: Exception) -> tuple[str, bytes]:
         log.debug("malformed request: %s", error)

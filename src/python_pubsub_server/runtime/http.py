@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from email.message import Message
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +22,33 @@ BAD_REQUEST = b'{"status": "error", "code": "invalid", "message": "Malformed HTT
 
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
 Answer = Callable[[socket.socket, Any, "Exchange"], None]
+
+
+def is_ambiguous(headers: Message) -> bool:
+    """Whether another server could see the body end elsewhere (RFC 9112 §6.3), as smugglers like."""
+    lengths = headers.get_all("content-length", [])
+    encodings = headers.get_all("transfer-encoding", [])
+    if len(lengths) + len(encodings) > 1:
+        return True
+    if any(each.strip().lower() != "chunked" for each in encodings):
+        return True
+    return any(not (each.isascii() and each.strip().isdigit()) for each in lengths)
+
+
+def without_body_for_head(app: WSGIApp) -> WSGIApp:
+    """Neither server drops a body that must not follow the headers."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        result = app(environ, start_response)
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return result
+        if hasattr(result, "close"):
+            result.close()
+        return []
+
+    return answer
 
 
 class Exchange:
