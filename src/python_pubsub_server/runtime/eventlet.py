@@ -202,6 +202,9 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("malformed request: " + format, *args)
 
+    def version_string(self) -> str:
+        return "pubsub-server"
+
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         super().send_error(code)  # the message would repeat what the client sent
 

@@ -27,7 +27,7 @@ Answer = Callable[[socket.socket, Any, "Exchange"], None]
 
 
 def is_ambiguous(headers: Message) -> bool:
-    """Whether another server could see the body end elsewhere (RFC 9112 §6.3), as smugglers like."""
+    """Whether another server could see the body end elsewhere (RFC 9112 §6.3)."""
     lengths = headers.get_all("content-length", [])
     encodings = headers.get_all("transfer-encoding", [])
     if len(lengths) + len(encodings) > 1:
