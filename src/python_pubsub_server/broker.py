@@ -86,8 +86,7 @@ class Announcer:
         parts = _parts(fresh)
         if len(parts) > 1:
             return self._deliver_in_turns(parts, outcome.position)
-        if fresh:
-            self._hub.deliver(fresh)
+        self._deliver(fresh)
         self.delivered = outcome.position
         return None
 
@@ -95,11 +94,18 @@ class Announcer:
         self, parts: Sequence[Sequence[Message]], position: int
     ) -> Iterator[object]:
         """A batch that would fill the connections' buffers leaves in parts that do not."""
-        for part in parts[:-1]:
-            self._hub.deliver(part)
+        for part in parts:
+            self._deliver(part)
             yield part
-        self._hub.deliver(parts[-1])
         self.delivered = position
+
+    def _deliver(self, messages: Sequence[Message]) -> None:
+        try:
+            self._hub.deliver(messages)
+        except Exception:
+            # Somebody may have missed something: everybody comes again and says what it has.
+            self._hub.cut_off("delivery failed")
+            raise
 
 
 def _parts(messages: Sequence[Message]) -> Sequence[Sequence[Message]]:

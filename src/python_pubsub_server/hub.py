@@ -183,6 +183,11 @@ class Hub:
             if not bells:
                 self._bells.pop(topic, None)
 
+    def cut_off(self, reason: str) -> None:
+        """Close every subscriber's connection, so that it resumes from the log."""
+        for subscriber in list(self._subscribers.values()):
+            subscriber.connection.close(reason)
+
     def ring(self) -> None:
         """Set every bell: who waits for a delivery shall not wait any more."""
         for bells in self._bells.values():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from . import logs
 from .clock import LogClock
@@ -25,6 +25,8 @@ MAX_WAITING = 100_000
 MAX_WAITING_BYTES = 128 * 2**20
 ANSWER_TIMEOUT = 60.0
 FAILURE_SECONDS = 5.0
+
+T = TypeVar("T")
 
 TURN_SECONDS = 0.002  # between two parts of a delivery, so that connections can empty
 _DONE = object()
@@ -248,10 +250,18 @@ class Journal:
     ) -> None:
         if outcome is None:
             self._refuse(entries, error)
+            self._proceed()
         else:
             self._failure = None
-            self._tell(self._listener.committed, batch, outcome)
-            self._answer(entries, outcome)
+            rest = self._tell(self._listener.committed, batch, outcome)
+            self._conclude(iter(rest or ()), entries, outcome)
+
+    def _conclude(self, rest: Iterator[object], entries: list[Entry], outcome: Committed) -> None:
+        """Let what is left of a delivery go on, a turn at a time; then answer and proceed."""
+        if self._tell(next, rest, _DONE) not in (_DONE, None):
+            self._runtime.after(TURN_SECONDS, self._conclude, rest, entries, outcome)
+            return
+        self._answer(entries, outcome)
         self._proceed()
 
     def _proceed(self, *, was_upkeep: bool = False) -> None:
@@ -292,12 +302,13 @@ class Journal:
                 claims += len(entry.claims)
             self._tell(entry.then, Committed(published, claimed))
 
-    def _tell(self, hear: Callable[..., object], *facts: object) -> None:
+    def _tell(self, hear: Callable[..., T], *facts: object) -> T | None:
         """Call who wants to know; if that fails, the others still hear and the journal goes on."""
         try:
-            hear(*facts)
+            return hear(*facts)
         except Exception as error:  # noqa: BLE001 - a defect of the callee, told by the log
             logs.event(logging.ERROR, "answer_failed", exception=error)
+            return None
 
     def _refuse(self, entries: list[Entry], error: BaseException | None) -> None:
         if not isinstance(error, WriteFailed):
