@@ -44,6 +44,10 @@ bench: $(VENV)/.installed-dev ## Measure it beside its peers: make bench ARGS=--
 example-db: $(VENV)/.installed ## Make pubsub.db.example anew
 	$(BIN)/python examples/make_example_db.py
 
+.PHONY: screenshots
+screenshots: $(VENV)/.installed-dev ## Make the pictures of the documentation anew
+	$(BIN)/python tests/web/screenshots.py
+
 .PHONY: clean
 clean: ## Remove the environment and what was built; never a database
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

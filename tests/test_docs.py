@@ -1,0 +1,259 @@
+"""The documentation is true: its commands run, its links lead somewhere, and it is complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from javascript import installed
+from python_pubsub_server.cli import cli
+from python_pubsub_server.config import UNSUPPORTED, table
+from python_pubsub_server.namespaces import NAMESPACES
+from python_pubsub_server.routes import ROUTES
+from server import ROOT, RunningServer
+
+README = ROOT / "README.md"
+PROTOCOL = ROOT / "docs" / "protocol.md"
+CLIENT = ROOT / "src" / "python_pubsub_server" / "web" / "static" / "pubsub-client.js"
+ADDRESS = "http://localhost:5000"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PATIENCE = 30.0
+
+BLOCK = re.compile(r"^(?:<!-- run: ([\w.-]+) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+VARYING = {"timestamp", "last_published_at", "connected_at", "delivered_at", "consumed_at"}
+VARYING |= {"epoch", "node_id", "version", "uptime_seconds", "rate"}
+
+
+class Block(NamedTuple):
+    """A block of code: `runner` is what the comment before it says that it runs with."""
+
+    runner: str
+    language: str
+    code: str
+
+
+class Command(NamedTuple):
+    """A command with the answer that the page shows under it."""
+
+    command: str
+    answer: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
+
+
+def commands(page: Path) -> list[Command]:
+    """The curl commands of a page's console blocks, in order."""
+    found = []
+    for block in blocks(page):
+        if block.language == "console":
+            for part in ("\n" + block.code).split("\n$ ")[1:]:
+                command, _, answer = part.replace("\\\n", " ").partition("\n")
+                found.append(Command(command, answer.strip()))
+    return [one for one in found if one.command.startswith("curl ")]
+
+
+def shape(value: Any) -> Any:
+    """A JSON value, with the type in place of what differs from run to run."""
+    if isinstance(value, dict):
+        return {
+            key: type(item).__name__ if key in VARYING else shape(item)
+            for key, item in value.items()
+        }
+    return [shape(item) for item in value] if isinstance(value, list) else value
+
+
+def run_curl(command: str, server: RunningServer) -> str:
+    arguments = shlex.split(command.replace(ADDRESS, server.url))
+    result = subprocess.run(
+        [*arguments, "--noproxy", "*", "--max-time", "20"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, f"{command}\n{result.stderr}"
+    return result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_curl_answers_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    wanted = commands(page)
+    if not wanted:
+        return
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed (Debian: apt install curl)")
+    with RunningServer(tmp_path) as server:
+        for command, answer in wanted:
+            got = msgspec.json.decode(run_curl(command, server))
+            assert shape(got) == shape(msgspec.json.decode(answer)), command
+
+
+def test_the_pages_have_commands() -> None:
+    assert len(commands(README)) >= 2
+    assert len(commands(PROTOCOL)) >= 5
+
+
+def programs() -> list[Block]:
+    return [block for page in PAGES for block in blocks(page) if block.runner]
+
+
+def program(block: Block, url: str, folder: Path, cache: Path) -> list[str]:
+    """The command that runs a page's program against a server."""
+    code = block.code.replace(f"{ADDRESS}/static/pubsub-client.js", CLIENT.as_uri())
+    code = code.replace(ADDRESS, url)
+    if block.runner == "python":
+        (folder / "program.py").write_text(code, encoding="utf-8")
+        return [sys.executable, str(folder / "program.py")]
+    if block.runner == "socket.io-client":
+        packages = installed(ROOT / "examples", cache)
+    else:
+        assert block.runner == "pubsub-client"
+        packages = installed(ROOT / "tests" / "js", cache)
+        code = f'globalThis.WebSocket ??= (await import("ws")).WebSocket;\n{code}'
+    (folder / "node_modules").symlink_to(packages / "node_modules")
+    (folder / "program.mjs").write_text(code, encoding="utf-8")
+    return ["node", str(folder / "program.mjs")]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(tmp_path_factory.mktemp("docs")) as server:
+        yield server
+
+
+@pytest.mark.javascript
+@pytest.mark.parametrize("block", programs(), ids=lambda block: block.runner)
+def test_a_program_of_a_page_gets_a_message(
+    block: Block, server: RunningServer, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Each of them prints what comes on `orders`, the sequence included."""
+    command = program(block, server.url, tmp_path, pytestconfig.cache.mkdir("javascript"))
+    before = server.log.count(" subscribed ")
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
+    try:
+        server.until(
+            lambda: process.poll() is not None or server.log.count(" subscribed ") > before
+        )
+        server.publish("orders", {"total": 1}, message_id=tmp_path.name)
+        sequence = server.get("/topics")[0]["sequence"]
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said.startswith(f"orders {sequence} "), said + process.stdout.read()
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+    server.until(lambda: not server.get("/clients"))
+
+
+def links(page: Path) -> Iterator[str]:
+    """The targets of a page's links and pictures that are in this repository."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    found = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(
+        r'(?:src|srcset|href)="([^"]+)"', text
+    )
+    yield from (link for link in found if not re.match(r"[a-z]+:", link))
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in ROUTES])
+def test_the_protocol_describes_a_route(method: str, path: str) -> None:
+    shown = re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", path)
+    pattern = rf"`{method} {re.escape(shown)}[?`]"
+    assert re.search(pattern, PROTOCOL.read_text(encoding="utf-8")), f"{method} {shown}"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "event"),
+    [(name, event) for name, space in NAMESPACES.items() for event in space.events],
+)
+def test_the_protocol_describes_an_event(namespace: str, event: str) -> None:
+    text = PROTOCOL.read_text(encoding="utf-8")
+    assert f"`{namespace}`" in text
+    assert re.search(rf"`{re.escape(event)}[` ]", text), event
+
+
+def mentioned(pattern: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        if page.name != "CHANGELOG.md":
+            for word in re.findall(pattern, page.read_text(encoding="utf-8")):
+                yield page.name, word
+
+
+def is_make_target(name: str) -> bool:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return re.search(rf"^{re.escape(name)}:", makefile, re.MULTILINE) is not None
+
+
+def is_setting(name: str) -> bool:
+    return name in UNSUPPORTED or name in [setting.variable for setting in table()]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "exists"),
+    [
+        (r"`make ([a-z-]+)", is_make_target),
+        (r"^make ([a-z-]+)", is_make_target),
+        (r"\b(PUBSUB_(?!PROT\b)[A-Z_]*[A-Z])\b", is_setting),
+        (r"(?<!-)pubsub-server ([a-z]+)", lambda verb: verb in cli.commands),
+    ],
+    ids=["make", "make in blocks", "settings", "verbs"],
+)
+def test_what_a_page_names_exists(pattern: str, exists: Callable[[str], bool]) -> None:
+    found = list(mentioned(f"(?m){pattern}"))
+    assert found
+    assert [place for place in found if not exists(place[1])] == []
+
+
+def test_a_page_finds_its_commands_programs_and_links(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Some *title*, here\n[a](other.md#x) [b](https://example.com)\n"
+        '<img src="c.png">\n'
+        '```console\n$ curl -s a \\\n    -d b\n{"x":1}\n$ ls\nfile\n```\n'
+        "<!-- run: python -->\n```python\npass\n```\n",
+        encoding="utf-8",
+    )
+    assert commands(page) == [Command("curl -s a      -d b", '{"x":1}')]
+    assert [block.runner for block in blocks(page)] == ["", "python"]
+    assert list(links(page)) == ["other.md#x", "c.png"]
+    assert anchors(page) == {"some-title-here"}
+
+
+def test_a_shape_keeps_what_must_be_equal() -> None:
+    assert shape([{"timestamp": 1.5, "b": "x"}]) == shape([{"timestamp": 2.5, "b": "x"}])
+    assert shape({"timestamp": 1.5}) != shape({"timestamp": None})
+    assert shape({"sequence": 1}) != shape({"sequence": 2})
+    assert shape([{"status": "ok"}]) != shape([{"status": "error"}])
+    assert shape([1]) != shape([1, 1])
