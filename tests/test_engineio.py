@@ -86,6 +86,7 @@ def test_the_libraries_are_the_ones_this_was_written_for() -> None:
         (engineio.socket.Socket._upgrade_websocket, "self environ start_response"),
         (socketio.Server._engineio_server_class, "self"),
         (socketio.Server._handle_eio_connect, "self eio_sid environ"),
+        (socketio.Server._handle_connect, "self eio_sid namespace data"),
         (socketio.Server._handle_eio_message, "self eio_sid data"),
         (socketio.Server._trigger_event, "self event namespace args"),
         (socketio.Server._handle_event, "self eio_sid namespace id data"),
@@ -114,6 +115,7 @@ def test_sockets_have_what_the_stock_ones_have() -> None:
     assert ours - stock == {
         "ending",
         "fetched",
+        "joined",
         "polled_at",
         "queued_bytes",
         "stalled_at",
@@ -930,6 +932,29 @@ def test_a_polling_client_that_disappears_goes(live: Live) -> None:
             client.close()
             here.house.wait_for(lambda: here.house.gone)
             assert list(here.house.gone.values()) == ["ping timeout"]
+            here.house.wait_for(here.house.is_empty)
+
+    live(story)
+
+
+@pytest.mark.parametrize("said", [None, '40{"token":"wrong"}', "40/unknown,"])
+def test_who_joins_no_namespace_goes(live: Live, said: str | None) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = here.raw()
+            client.recv()
+            if said is not None:
+                client.send(said)
+                assert client.recv().startswith("44")
+            opcode, data = client.recv_data()
+            assert (opcode, data[2:]) == (
+                websocket_client.ABNF.OPCODE_CLOSE,
+                b"no namespace joined",
+            )
+            client.shutdown()
+
+        with town(runtime, ping_interval=0.05) as here:
+            here.run(visit)
             here.house.wait_for(here.house.is_empty)
 
     live(story)

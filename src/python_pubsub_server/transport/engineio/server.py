@@ -105,8 +105,16 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         kept = {name: value for name, value in environ.items() if name in KEPT}
         super()._handle_eio_connect(eio_sid, kept)
 
+    def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        super()._handle_connect(eio_sid, namespace, data)
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None and self.manager.sid_from_eio_sid(eio_sid, namespace or "/"):
+            session.joined = True
+
     def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         try:
+            if not data and eio_sid not in self._binary_packet:
+                raise ValueError("an empty message")  # python-socketio would take it for an event
             super()._handle_eio_message(eio_sid, data)
         except ValueError as error:
             log.info("closing %s, which broke the protocol: %s", eio_sid, error)

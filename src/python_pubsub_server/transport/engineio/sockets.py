@@ -92,6 +92,7 @@ class Socket(StockSocket):  # type: ignore[misc]
         self.connected = False
         self.upgrading = False
         self.upgraded = transport == "websocket"
+        self.joined = False
         self.ending = False
         self.closing = False
         self.closed = False
@@ -208,7 +209,9 @@ class Socket(StockSocket):  # type: ignore[misc]
     # Pulse
 
     def ping(self) -> None:
-        if self.websocket is not None:
+        if not self.joined:  # official clients join a namespace as soon as they are open
+            self.end("no namespace joined")
+        elif self.websocket is not None:
             self.websocket.send_frames(PING_FRAME)
         else:
             self.send(EnginePacket(PING))
