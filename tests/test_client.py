@@ -471,6 +471,37 @@ class TestReconnecting:
         assert consumed(own_server, "by:consumption") != []
         assert lost.empty()
 
+    def test_what_was_consumed_in_a_lost_log_is_not_confirmed_in_the_new_one(
+        self, own_server: RunningServer, topic: str
+    ) -> None:
+        inbox = Inbox()
+
+        def handle(message: Received) -> None:
+            proxy.is_mute = True  # the answer to the confirmation will be lost
+            inbox(message)
+            if len(inbox.all) > 1:
+                raise RuntimeError("never")
+
+        with (
+            Proxy(own_server.port) as proxy,
+            PubSubClient(proxy.url, "ann", random=soon, attempts=1) as client,
+        ):
+            client.subscribe(topic, handle, "beginning")
+            publish_many(own_server, topic, 1)
+            inbox.next(1)
+            own_server.kill()
+            for file in own_server.directory.glob("pubsub.db*"):
+                file.unlink()
+            own_server.start()
+            publish_many(own_server, topic, 1)
+            proxy.is_mute = False
+            proxy.cut()
+            inbox.next(1)
+            proxy.is_mute = False
+            proxy.cut()
+            client.close()
+        assert consumed(own_server, topic) == []
+
     def test_what_one_replay_has_no_room_for_is_told_or_fetched(
         self, tmp_path: Path, topic: str
     ) -> None:
@@ -490,6 +521,23 @@ class TestReconnecting:
                 assert lost.get(timeout=TIMEOUT) == topic
                 assert inbox.sequences(10) == list(range(47, 57))
             assert len(consumed(server, topic)) == 56
+
+    def test_a_full_queue_does_not_stop_the_parts_of_a_replay(
+        self, tmp_path: Path, topic: str
+    ) -> None:
+        inbox, lost = Inbox(), queue.Queue[str]()
+        with RunningServer(tmp_path, replay_limit=10) as server:
+            with PubSubClient(server.url, "ann") as client:
+                client.subscribe([topic, "p:*"], print)
+            for each in (topic, "p:1", "p:2"):
+                publish_many(server, each, 40)
+            with PubSubClient(server.url, "ann", max_queued=3, on_unrecovered=lost.put) as client:
+                client.subscribe([topic, "p:*"], inbox)
+                inbox.next(120)
+        for each in (topic, "p:1", "p:2"):
+            assert [m.sequence for m in inbox.all if m.topic == each] == list(range(1, 41))
+        assert len(inbox.all) == 120
+        assert lost.empty()
 
     def test_a_handler_that_fails_on_a_whole_replay_is_not_stuck(
         self, tmp_path: Path, topic: str
@@ -682,6 +730,12 @@ class TestLink:
             PubSubClient(url)
 
 
+@pytest.mark.parametrize("name", ["attempts", "max_queued", "max_queued_bytes"])
+def test_a_bound_that_lets_nothing_through_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        PubSubClient("http://127.0.0.1:9", **{name: 0})
+
+
 def test_backoff_doubles_up_to_a_bound_and_jitters_fully() -> None:
     longest, none = Backoff(lambda: 1.0), Backoff(lambda: 0.0)
     assert [longest.delay(n) for n in range(1, 8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
@@ -704,6 +758,36 @@ def test_a_replay_that_crosses_a_confirmation_is_not_handled_twice() -> None:
     assert track.accept(message)  # nothing is kept for ever
 
 
+@pytest.mark.parametrize(
+    ("is_paused", "given_up", "recorded", "expected"),
+    [
+        (False, [1, 2], [], 2),  # all of it came and failed: go on behind it
+        (False, [1], [2], "consumed"),
+        (False, [], [1, 2], "consumed"),
+        (False, [], [], "consumed"),  # it was all here already
+        (True, [1], [], "consumed"),  # some did not fit in the queue
+    ],
+)
+def test_a_part_of_a_replay_is_asked_for_again_unless_all_of_it_failed(
+    is_paused: bool, given_up: list[int], recorded: list[int], expected: object
+) -> None:
+    (track,) = Tracks().add(["news"], print, "consumed")
+    part = {"topic": "news", "sequence": 9, "first": 1, "replayed": 2, "recovered": False}
+    assert track.joined("epoch", part) == []
+    for sequence in (1, 2):
+        assert track.accept(Received("news", "m", None, "p", 1.0, sequence, True))
+    assert not track.accept(Received("news", "m", None, "p", 1.0, 10, False))
+    track.settle()
+    for sequence in given_up:
+        track.gave_up("news", sequence)
+    for sequence in recorded:
+        track.recorded("news", sequence)
+    track.is_paused = is_paused
+    assert track.needs_join
+    track.begin_round()
+    assert track.after() == {"news": expected}
+
+
 def test_the_client_does_not_bring_the_server_along() -> None:
     code = (
         "import sys, python_pubsub_server.client\n"
@@ -718,6 +802,13 @@ def test_the_client_does_not_bring_the_server_along() -> None:
 def test_a_missing_package_is_named() -> None:
     code = "import sys; sys.modules['websocket'] = None\nimport python_pubsub_server.client"
     assert "pip install 'python-pubsub-server[client]'" in run_python(code).stderr
+
+
+def test_the_example_of_the_documentation_runs(server: RunningServer) -> None:
+    page = (ROOT / "docs" / "python-client.md").read_text(encoding="utf-8")
+    example = page.split("```python\n")[1].split("```")[0]
+    result = run_python(example.replace("http://localhost:5000", server.url))
+    assert (result.stdout, result.stderr) == ("orders 1 {'id': 7}\n", "")
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

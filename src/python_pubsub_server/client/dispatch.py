@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .confirmations import Confirmations, Key
+from .link import Link
 from .session import Session
 from .tracks import Track
 from .values import ClientError, Received, error_of
@@ -132,7 +133,7 @@ class Dispatcher:
                     more = self._idle()
                     if callable(more):
                         return more
-                    due = more if due is None else due
+                    due = min((at for at in (due, more) if at is not None), default=None)
                 session.changed.wait(None if due is None else max(0.0, due - now))
         return None
 
@@ -160,27 +161,30 @@ class Dispatcher:
                 self._confirm(item)
                 return
         with self._session.changed:
-            item.track.gave_up(item.message)
+            item.track.gave_up(item.message.topic, item.message.sequence)
 
     def _confirm(self, item: Queued) -> None:
         with self._session.changed:
             if item.epoch != self._session.epoch:
                 return
             body = self._confirmations.add(item.message)
-            if not self._session.is_epoch_checked:
-                return  # the next connection does, once it knows that the log is the same
-        if body is not None:
-            self._send_consumed((item.message.topic, item.message.sequence), body)
+            # Without a connection, the next one does, once it knows that the log is the same.
+            link = self._session.link if self._session.is_epoch_checked else None
+        if body is not None and link is not None:
+            self._send_consumed((item.message.topic, item.message.sequence), body, link)
 
     def _confirm_again(self) -> None:
         with self._session.changed:
             waiting = self._confirmations.waiting()
-        for key, body in waiting:
-            self._send_consumed(key, body)
+            link = self._session.link
+        if link is not None:
+            for key, body in waiting:
+                self._send_consumed(key, body, link)
 
-    def _send_consumed(self, key: Key, body: str) -> None:
+    def _send_consumed(self, key: Key, body: str, link: Link) -> None:
+        answered = partial(self._on_answer, key)
         try:
-            self._session.calls.send("consumed", body, partial(self._on_answer, key))
+            self._session.calls.send("consumed", body, answered, only_on=link)
         except ClientError as error:
             logger.warning("Not confirmed: %s at %s (%s)", *key, error)
 
@@ -189,16 +193,19 @@ class Dispatcher:
         session = self._session
         with session.changed:
             is_settled, is_recorded = self._confirmations.answered(key, answer)
-            if is_recorded:
-                self._refusals = 0
-                track = session.tracks.covering(key[0])
-                if track is not None:
-                    track.recorded(*key)
-            elif not is_settled:
+            track = session.tracks.covering(key[0])
+            error = error_of(answer)
+            if not is_settled:
                 self._refusals += 1
                 self._confirm_at = session.clock() + session.backoff.delay(self._refusals)
-            elif (error := error_of(answer)) is not None:
+            elif is_recorded:
+                self._refusals = 0
+                if track is not None:
+                    track.recorded(*key)
+            elif error is not None:
                 self.tell_error(error)
+                if track is not None:
+                    track.gave_up(*key)
             session.changed.notify_all()
 
     def _report(self, error: Exception, message: Received | None) -> None:

@@ -53,6 +53,8 @@ class PubSubClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         address = socket_url(url)
+        if min(attempts, max_queued, max_queued_bytes) < 1:
+            raise ValueError("`attempts`, `max_queued` and `max_queued_bytes` are 1 at least")
         self.consumer = consumer
         self.producer = producer or consumer or f"client-{uuid.uuid4().hex[:8]}"
         # A retry has to arrive while the server remembers the first try.

@@ -18,10 +18,19 @@ class Place:
     """How far one topic has come.
 
     By position: everything through `position` was accepted. By consumption: `seen` was accepted
-    and is not known to be recorded as consumed, so the server may send it again.
+    and is not known to be recorded as consumed, so the server may send it again; `position` is
+    the highest that the last replay brought, which was not all there is if it `is_partial`.
     """
 
-    __slots__ = ("is_partial", "is_stuck", "position", "recorded", "seen")
+    __slots__ = (
+        "failures",
+        "has_progressed",
+        "is_partial",
+        "is_stuck",
+        "position",
+        "recorded",
+        "seen",
+    )
 
     def __init__(self, position: int) -> None:
         self.position = position
@@ -29,6 +38,8 @@ class Place:
         self.recorded: set[int] = set()
         self.is_partial = False
         self.is_stuck = False
+        self.has_progressed = False
+        self.failures = 0
 
 
 class Track:
@@ -48,7 +59,6 @@ class Track:
         self.is_paused = True
         self.is_joining = False
         self.is_settled = False
-        self.has_progressed = False
         self.failure: Exception | None = None
 
     @property
@@ -77,10 +87,11 @@ class Track:
     def begin_round(self) -> None:
         """All that a partial replay brought is done with; ask for the next part.
 
-        Where nothing of it could be consumed, the same would come for ever: go on behind it.
+        Where all of it was given up, the same would come for ever: go on behind it.
         """
         for place in self.places.values():
-            place.is_stuck = place.is_partial and not self.has_progressed
+            is_fruitless = place.failures > 0 and not place.has_progressed
+            place.is_stuck = place.is_partial and is_fruitless and not self.is_paused
 
     def joined(self, epoch: str, answer: Mapping[str, Any]) -> list[str]:
         """The server says where its replay begins; the topics that it cannot recover."""
@@ -93,7 +104,7 @@ class Track:
             if not self._begin(each):
                 unrecovered[each["topic"]] = None
         self.epoch = epoch
-        self.is_paused = self.has_progressed = False
+        self.is_paused = False
         return list(unrecovered)
 
     def _begin(self, answer: Mapping[str, Any]) -> bool:
@@ -103,7 +114,9 @@ class Track:
         new = Place(0 if self.is_by_consumption else begin)
         place = self.places.setdefault(answer["topic"], new)
         was_stuck, place.is_stuck = place.is_stuck, False
+        place.has_progressed, place.failures = False, 0
         if self.is_by_consumption and not was_stuck:
+            place.position = 0
             # Not whole means that one replay has no room for all that was not consumed.
             place.is_partial = not is_whole
             return True
@@ -133,17 +146,18 @@ class Track:
         """The server knows that this was consumed. A replay may have been read before it did."""
         place = self.places.get(topic)
         if place is not None and sequence in place.seen:
-            self.has_progressed = True
+            place.has_progressed = True
             if self.is_joining:
                 place.recorded.add(sequence)
             else:
                 place.seen.discard(sequence)
 
-    def gave_up(self, message: Received) -> None:
-        """A handler failed for good; the next join may bring the message again."""
-        place = self.places.get(message.topic)
+    def gave_up(self, topic: str, sequence: int) -> None:
+        """This was not consumed and will not be; the next join may bring it again."""
+        place = self.places.get(topic)
         if place is not None:
-            place.seen.discard(message.sequence)
+            place.failures += 1
+            place.seen.discard(sequence)
 
     def settle(self) -> None:
         """The replay is through."""
