@@ -7,6 +7,7 @@ import queue
 from typing import Any
 
 import engineio
+import requests
 import socketio
 import websocket
 
@@ -29,7 +30,8 @@ class Client:
     """A Socket.IO client that keeps what it gets until a test asks for it."""
 
     def __init__(self, url: str, transports: tuple[str, ...] = ("websocket",)) -> None:
-        self.sio = InlineClient(reconnection=False, handle_sigint=False)
+        self.http = requests.Session()
+        self.sio = InlineClient(reconnection=False, handle_sigint=False, http_session=self.http)
         self.events: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.sio.on("*", lambda event, *arguments: self.events.put((event, *arguments)))
         self.sio.connect(url, transports=list(transports), wait_timeout=TIMEOUT)
@@ -38,7 +40,15 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        engine = self.sio.eio
+        tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task]
         self.sio.disconnect()
+        for task in tasks:
+            task.join(TIMEOUT)
+        # python-engineio leaves these to the garbage collector.
+        for connection in (self.http, engine.ws):
+            if connection is not None:
+                connection.close()
 
     def call(self, event: str, argument: Any = None) -> Any:
         """Send an event; its acknowledgement."""

@@ -392,7 +392,6 @@ def test_settings_open_the_server_to_other_machines_and_origins(tmp_path: Path) 
         assert_error(response, 403, "forbidden")
 
 
-@pytest.mark.xfail(reason="pages of listed origins get no Access-Control headers yet", strict=True)
 def test_pages_of_listed_origins_may_read_and_publish(tmp_path: Path) -> None:
     origin = "https://app.example"
     with RunningServer(tmp_path, cors_origins=origin) as server:
@@ -424,7 +423,7 @@ def test_pages_of_listed_origins_may_read_and_publish(tmp_path: Path) -> None:
         b"GET / HTTP/nine\r\n\r\n",
         b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
         b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
-        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"a" * 65_532,  # not a byte more than is read, or the answer would be lost
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n",
     ],
 )
