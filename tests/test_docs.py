@@ -164,6 +164,31 @@ def test_a_program_of_a_page_gets_a_message(
     server.until(lambda: not server.get("/clients"))
 
 
+def test_the_backup_of_a_running_server_can_be_served(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    found = re.search(r"^python3 (-c .+)$", text, re.MULTILINE)
+    assert found
+    with RunningServer(tmp_path) as server:
+        server.publish("orders", {"total": 1})
+        backup = [sys.executable, *shlex.split(found[1])]
+        subprocess.run(backup, cwd=tmp_path, check=True, timeout=PATIENCE)
+        epoch = server.get("/topics/orders/messages")["epoch"]
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    shutil.copy(tmp_path / "pubsub-backup.db", restored / "pubsub.db")
+    with RunningServer(restored) as server:
+        page = server.get("/topics/orders/messages")
+    assert page["epoch"] == epoch
+    assert [message["message"] for message in page["messages"]] == [{"total": 1}]
+
+
+@pytest.mark.parametrize(
+    "image", sorted((ROOT / "docs").rglob("*.png")), ids=lambda path: path.name
+)
+def test_a_picture_is_small(image: Path) -> None:
+    assert image.stat().st_size < 200_000
+
+
 def links(page: Path) -> Iterator[str]:
     """The targets of a page's links and pictures that are in this repository."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
@@ -201,7 +226,7 @@ def test_the_protocol_describes_a_route(method: str, path: str) -> None:
 def test_the_protocol_describes_an_event(namespace: str, event: str) -> None:
     text = PROTOCOL.read_text(encoding="utf-8")
     assert f"`{namespace}`" in text
-    assert re.search(rf"`{re.escape(event)}[` ]", text), event
+    assert re.search(rf"^(?:#+|\|) `{re.escape(event)}[` ]", text, re.MULTILINE), event
 
 
 def mentioned(pattern: str) -> Iterator[tuple[str, str]]:
