@@ -242,7 +242,7 @@ class House:
                 return
             self.changed.clear()
             self.changed.wait(0.01)
-        raise AssertionError((self.seen[-5:], self.gone))
+        raise AssertionError((self.connected, self.gone))
 
     def only(self, namespace: str = "/") -> Any:
         (sid,) = [sid for sid, (where, _) in self.connected.items() if where == namespace]
@@ -343,9 +343,10 @@ def test_official_clients_talk_on_every_transport(live: Live, transports: list[s
 
         with town(runtime) as here:
             here.run(visit)
-            here.house.wait_for(lambda: len(here.house.gone) == 2)
+            if transports[-1] == "websocket":  # a polling client may leave without a word
+                here.house.wait_for(lambda: len(here.house.gone) == 2)
+                here.house.wait_for(here.house.is_empty)
             assert {auth["token"] for _, auth in here.house.connected.values()} == {"right"}
-            assert here.house.is_empty()
 
     live(story)
 
@@ -534,7 +535,8 @@ def test_the_stock_interface_works(live: Live, transports: list[str]) -> None:
             assert here.house.gone[red_sid] == "server disconnect"
             here.run(blue.leave)
             here.run(red.be_left)
-            here.house.wait_for(here.house.is_empty)
+            if transports[-1] == "websocket":
+                here.house.wait_for(here.house.is_empty)
 
     live(story)
 
