@@ -47,7 +47,12 @@ class RunningServer:
         self.directory = directory
         self.database = directory / "pubsub.db"
         self.port = port
-        self.settings = {"host": "127.0.0.1", "log_level": "debug", **settings}
+        self.settings = {
+            "host": "127.0.0.1",
+            "log_level": "debug",
+            "async_mode": os.environ.get("TEST_ASYNC_MODE", "eventlet"),
+            **settings,
+        }
         self.lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.http = requests.Session()
