@@ -46,9 +46,9 @@ class Client:
         for task in tasks:
             task.join(TIMEOUT)
         # python-engineio leaves these to the garbage collector.
-        for connection in (self.http, engine.ws):
-            if connection is not None:
-                connection.close()
+        self.http.close()
+        if engine.ws is not None:
+            engine.ws.shutdown()
 
     def call(self, event: str, argument: Any = None) -> Any:
         """Send an event; its acknowledgement."""
@@ -94,6 +94,7 @@ class RawClient:
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()
+        self.socket.shutdown()  # close() leaves the socket open when the server closed first
 
     def send(self, packet: str) -> None:
         self.socket.send(packet)
