@@ -15,7 +15,8 @@ from loops import BACKENDS, Serving, run_on_loop, serving
 from python_pubsub_server.runtime import Event, Runtime
 from python_pubsub_server.transport import websocket as module
 from python_pubsub_server.transport.frames import BINARY, PING, TEXT, frame
-from python_pubsub_server.transport.websocket import Message, Receiver, WebSocket, open_websocket
+from python_pubsub_server.transport.handshake import open_websocket
+from python_pubsub_server.transport.websocket import Message, Receiver, WebSocket
 
 Live = Callable[[Callable[[Runtime], Any]], Any]
 

@@ -21,8 +21,9 @@ from engineio.socket import Socket as StockSocket
 
 from ...runtime import Event, Runtime
 from ..frames import BINARY, TEXT, frame
+from ..handshake import open_websocket
 from ..heartbeat import Heartbeat
-from ..websocket import Message, Receiver, WebSocket, open_websocket
+from ..websocket import Message, Receiver, WebSocket
 
 log = logging.getLogger("pubsub")
 
