@@ -17,6 +17,7 @@ from .storage.database import Batch, Committed
 from .storage.readers import Readers
 
 MAX_PART_BYTES = 2**19
+MAX_TURNS = 1_000  # of the event loop, two milliseconds each, that a batch may wait for readers
 MESSAGE_OVERHEAD = 200  # names, times and framing of a message
 
 Answer = Callable[[Sequence[Published] | RequestError], None]
@@ -93,10 +94,18 @@ class Announcer:
     def _deliver_in_turns(
         self, parts: Sequence[Sequence[Message]], position: int
     ) -> Iterator[object]:
-        """A batch that would fill the connections' buffers leaves in parts that do not."""
+        """A batch that would fill the connections' buffers leaves in parts that do not.
+
+        Between two parts the slowest reader gets time, but no more than a reader that is only
+        slow needs: one that has stopped may not hold up the publishers, and is cut off instead.
+        """
+        turns = MAX_TURNS
         for part in parts:
             self._deliver(part)
             yield part
+            while turns and self._hub.backlog(part) > MAX_PART_BYTES:
+                turns -= 1
+                yield part
         self.delivered = position
 
     def _deliver(self, messages: Sequence[Message]) -> None:

@@ -183,6 +183,11 @@ class Hub:
             if not bells:
                 self._bells.pop(topic, None)
 
+    def backlog(self, messages: Sequence[Message]) -> int:
+        """The most bytes that wait for one of those who were sent some messages."""
+        audiences = [self._audience(topic) for topic in {m.topic for m in messages}]
+        return max((c.backlog for a in audiences for c in a.connections), default=0)
+
     def cut_off(self, reason: str) -> None:
         """Close every subscriber's connection, so that it resumes from the log."""
         for subscriber in list(self._subscribers.values()):

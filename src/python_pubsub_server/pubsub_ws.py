@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -101,6 +102,7 @@ def respond(response: Response, start_response: Callable[..., Any]) -> Iterable[
 def serve(settings: Settings) -> int:
     """Run the server until SIGTERM or SIGINT; the process's exit code. Raises StartError."""
     logs.configure(settings.log_level, settings.log_format)
+    allow_many_connections()
     runtime = open_runtime(settings.async_mode)
     listener = runtime.listen(settings.host, settings.port)
     app = create_app(settings, runtime)
@@ -128,6 +130,12 @@ def serve(settings: Settings) -> int:
     serving.wait(1.0)
     runtime.close()
     return 0
+
+
+def allow_many_connections() -> None:
+    """Raise the number of files that this process may open to what the system allows it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _stop(app: flask.Flask, server: WSGIServer) -> None:

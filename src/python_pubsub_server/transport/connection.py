@@ -41,6 +41,10 @@ class Connection(Protocol):
     address: str
 
     @property
+    def backlog(self) -> int:
+        """Bytes that were sent and have not left yet."""
+
+    @property
     def stalled_at(self) -> float | None:
         """Unix time since when a connection that was closed as slow took nothing; else None."""
 

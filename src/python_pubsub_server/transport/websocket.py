@@ -124,6 +124,11 @@ class WebSocket:
     def is_open(self) -> bool:
         return self._is_open
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the kernel to take them."""
+        return self._unsent
+
     def start(self, ahead: bytes = b"") -> None:
         """Begin to read; `ahead` came before."""
         if self._sock is not None:
@@ -192,10 +197,13 @@ class WebSocket:
             self._keep(memoryview(data)[sent:])
 
     def _keep(self, data: bytes | memoryview) -> None:
+        """Let data wait. One piece may be larger than the bound, when nothing else waits."""
         assert self._outbox is not None
+        is_first = not self._outbox
         self._unsent += len(data)
         self._outbox.append(data)
-        if max(self._unsent, len(self._outbox) * SMALLEST_PIECE) > self._outbound_bytes:
+        too_much = max(self._unsent, len(self._outbox) * SMALLEST_PIECE) > self._outbound_bytes
+        if too_much and not is_first:
             if self._is_open:
                 self._receiver.slow()
             self.abort(ABNORMAL, "slow")

@@ -66,6 +66,11 @@ class SocketIOConnection:
         self.address = address
 
     @property
+    def backlog(self) -> int:
+        websocket = self._session.websocket
+        return self._session.queued_bytes if websocket is None else websocket.unsent
+
+    @property
     def stalled_at(self) -> float | None:
         return self._session.stalled_at
 
