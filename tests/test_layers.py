@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "routes namespaces",
         "node",
         "broker subscribing history deliveries upkeep auth limits rates presence cluster"
-        " rooms notifications votes resources monitoring graph",
+        " rooms notifications votes resources monitoring graph activity",
         "journal hub",
         "storage bus transport",
         "client",

@@ -73,6 +73,8 @@ class Announcer:
         self._rates = rates
         self.delivered = 0  # the log's position up to which everything is delivered
         self.on_commit: Callable[[], None] = lambda: None
+        # Hears last: what it fails at has been delivered.
+        self.on_delivered: Callable[[Batch, Committed, Sequence[Message]], None] = _nobody
 
     def committed(self, batch: Batch, outcome: Committed) -> Iterator[object] | None:
         self.on_commit()
@@ -86,13 +88,18 @@ class Announcer:
             _log(batch, outcome)
         parts = _parts(fresh)
         if len(parts) > 1:
-            return self._deliver_in_turns(parts, outcome.position)
+            return self._deliver_in_turns(parts, batch, outcome, fresh)
         self._deliver(fresh)
         self.delivered = outcome.position
+        self.on_delivered(batch, outcome, fresh)
         return None
 
     def _deliver_in_turns(
-        self, parts: Sequence[Sequence[Message]], position: int
+        self,
+        parts: Sequence[Sequence[Message]],
+        batch: Batch,
+        outcome: Committed,
+        fresh: Sequence[Message],
     ) -> Iterator[object]:
         """A batch that would fill the connections' buffers leaves in parts that do not.
 
@@ -106,7 +113,8 @@ class Announcer:
             while turns and self._hub.backlog(part) > MAX_PART_BYTES:
                 turns -= 1
                 yield part
-        self.delivered = position
+        self.delivered = outcome.position
+        self.on_delivered(batch, outcome, fresh)
 
     def _deliver(self, messages: Sequence[Message]) -> None:
         try:
@@ -115,6 +123,10 @@ class Announcer:
             # Somebody may have missed something: everybody comes again and says what it has.
             self._hub.cut_off("delivery failed")
             raise
+
+
+def _nobody(batch: Batch, outcome: Committed, fresh: Sequence[Message]) -> None:
+    pass
 
 
 def _parts(messages: Sequence[Message]) -> Sequence[Sequence[Message]]:

@@ -211,6 +211,9 @@ class Hub:
             reverse=True,
         )
 
+    def subscription_count(self) -> int:
+        return sum(len(subscriber.subscriptions) for subscriber in self._subscribers.values())
+
     def count(self, topic: str) -> int:
         """How many connections are subscribed to a topic, those that still replay it included."""
         return len({s.connection for _, members in self._covering(topic) for s in members})

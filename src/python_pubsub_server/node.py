@@ -15,6 +15,7 @@ from .errors import RequestError
 from .history import History
 from .hub import Hub
 from .journal import Journal
+from .monitoring import Monitoring
 from .rates import Rates
 from .runtime import Runtime
 from .storage.database import Retention, open_database
@@ -71,8 +72,12 @@ class Node:
             self.clock,
             Retention(settings.retention_messages, settings.retention_seconds),
         )
-        announcer.on_commit = self.upkeep.wake
         self.connections: dict[str, Connection] = {}
+        self.monitoring = Monitoring(runtime, self.clock, self.hub, Census(self))
+        announcer.on_commit = self.upkeep.wake
+        announcer.on_delivered = self.monitoring.delivered
+        self.subscribing.on_join = self.monitoring.joined
+        self.subscribing.on_leave = self.monitoring.left
         self.is_draining = False
 
     def check_database(self) -> str | None:
@@ -86,7 +91,21 @@ class Node:
     def close(self) -> None:
         """Commit what waits, then give everything back."""
         self.is_draining = True
+        self.monitoring.close()
         self.upkeep.stop(self.settings.drain_seconds)
         self.journal.close(self.settings.drain_seconds)
         self.readers.close(self.settings.drain_seconds)
         logs.event(logging.INFO, "stopped", node_id=self.node_id)
+
+
+class Census:
+    """The node's numbers that dashboards see."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def connections(self) -> int:
+        return len(self._node.connections)
+
+    def topics(self) -> int:
+        return self._node.readers.read(lambda reader: reader.topic_count())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -93,6 +93,8 @@ class Subscribing:
         self._replay_limit = replay_limit
         self._page_bytes = page_bytes
         self._known: OrderedDict[Interest, None] = OrderedDict()
+        self.on_join: Callable[[str, Sequence[str], float], None] = _nobody
+        self.on_leave: Callable[[str, Sequence[str], float], None] = _nobody
 
     def subscribe(
         self, identity: Identity, connection: Connection, request: Subscribe
@@ -117,6 +119,7 @@ class Subscribing:
         answer = self._answer(subscriber, request, plan)
         connection.send(Broadcast("subscribed", [encode(answer)]))
         self._go_live(subscriber, plan, holds)
+        self.on_join(subscriber.consumer, request.topics, self._broker.clock.now())
         if subscriber.is_named:
             self._deliveries.begin(
                 connection.connection_id, subscriber.consumer, request.topics, plan.position
@@ -138,12 +141,17 @@ class Subscribing:
             return []
         left = self._hub.leave(subscriber, topics)
         self._deliveries.end(connection.connection_id, left)
+        self.on_leave(subscriber.consumer, left, self._broker.clock.now())
         return left
 
     def disconnect(self, connection: Connection) -> list[str]:
         """Forget a connection that has ended; the topics it was subscribed to."""
         self._deliveries.disconnect(connection.connection_id, connection.stalled_at)
-        return self._hub.disconnect(connection.connection_id)
+        subscriber = self._hub.subscriber(connection.connection_id)
+        left = self._hub.disconnect(connection.connection_id)
+        if subscriber is not None:
+            self.on_leave(subscriber.consumer, left, self._broker.clock.now())
+        return left
 
     def _subscriber(self, connection: Connection, request: Subscribe) -> Subscriber:
         """The connection's subscriber; a name given before stays until another one is given."""
@@ -201,22 +209,28 @@ class Subscribing:
             topic: reader.positions(topic) if is_pattern(topic) else [reader.position(topic)]
             for topic in request.topics
         }
+        is_same_log = request.epoch in (None, self._epoch)
         replays: dict[str, Replay] = {}
         for wanted, found in positions.items():
             for position in found:
                 start = _start_of(request, wanted, position.topic)
-                if start == "consumed" and position.topic not in replays:
-                    replays[position.topic] = self._unconsumed(reader, consumer, position)
-                elif start is not None and position.topic not in replays:
-                    is_same_log = request.epoch in (None, self._epoch)
-                    replays[position.topic] = self._missed(position, start, is_same_log)
+                if start is None or position.topic in replays:
+                    continue
+                if start == "consumed":
+                    replay = self._unconsumed(reader, consumer, position, is_same_log)
+                else:
+                    replay = self._missed(position, start, is_same_log)
+                replays[position.topic] = replay
         return Plan(reader.last_position(), positions, replays)
 
-    def _unconsumed(self, reader: Reader, consumer: str, position: TopicPosition) -> Replay:
+    def _unconsumed(
+        self, reader: Reader, consumer: str, position: TopicPosition, is_same_log: bool
+    ) -> Replay:
         """The oldest messages that a consumer has not consumed, as many as one replay may have."""
         limit = self._replay_limit
         count = reader.count_unconsumed(consumer, position.topic, limit + 1)
-        return Replay(position.topic, 0, position.sequence, min(count, limit), count <= limit, True)
+        is_whole = is_same_log and count <= limit
+        return Replay(position.topic, 0, position.sequence, min(count, limit), is_whole, True)
 
     def _missed(self, position: TopicPosition, start: After, is_same_log: bool) -> Replay:
         """What came after a sequence; where that is too much or trimmed, what is left of it."""
@@ -319,6 +333,10 @@ class Subscribing:
             return not subscriber.is_gone
         subscriber.connection.close("slow")
         return False
+
+
+def _nobody(consumer: str, topics: Sequence[str], at: float) -> None:
+    pass
 
 
 def _unconsumed_page(

@@ -11,17 +11,21 @@ from socketio.exceptions import ConnectionRefusedError
 from ..errors import RequestError
 from ..node import Node
 from ..transport.engineio import connection_for
-from . import main
+from . import main, monitoring
 from .session import Handler, Session, dispatch
 
 
 class Namespace(msgspec.Struct, frozen=True):
+    """`is_counted`: its clients are among the node's connections (dashboards are not)."""
+
     events: Mapping[str, Handler]
     disconnect: Callable[[Node, Session], None]
+    is_counted: bool = True
 
 
 NAMESPACES = {
     "/": Namespace(main.EVENTS, main.disconnect),
+    "/monitoring": Namespace(monitoring.EVENTS, monitoring.disconnect, is_counted=False),
 }
 
 
@@ -41,7 +45,8 @@ def _register(sio_server: Any, node: Node, path: str, namespace: Namespace) -> N
             raise ConnectionRefusedError(error.message, error.body()) from None
         session = Session(connection_for(sio_server, sid, path), identity)
         sessions[sid] = session
-        node.connections[sid] = session.connection
+        if namespace.is_counted:
+            node.connections[sid] = session.connection
 
     def disconnect(sid: str, reason: str) -> None:
         node.connections.pop(sid, None)

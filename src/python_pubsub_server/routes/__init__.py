@@ -29,6 +29,7 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/topics/<topic:topic>/messages/<sequence>/deliveries", topics.deliveries),
     ("GET", "/topics/<topic:topic>/explain", topics.explain),
     ("GET", "/graph/state", monitoring.graph),
+    ("GET", "/graph/activity", monitoring.activity),
     ("GET", "/health/live", health.live),
     ("GET", "/health/ready", health.ready),
     ("GET", "/health", health.health),

@@ -1,4 +1,4 @@
-"""What the control panel shows: clients, messages, consumptions, topics and the graph."""
+"""What the control panel shows: clients, messages, consumptions, topics, the graph and activity."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from ..activity import WINDOWS
 from ..errors import Invalid
 from ..model import is_pattern, matches
 from ..node import Node
@@ -94,6 +95,16 @@ def graph(node: Node, request: Request) -> Response:
             "links": links,
         }
     )
+
+
+def activity(node: Node, request: Request) -> Response:
+    """How many messages came on each topic in each slot of the last minute, hour or day."""
+    query = request.query("window", "limit")
+    window = query.get("window", "minute")
+    if window not in WINDOWS:
+        raise Invalid(f"`window` must be one of {', '.join(WINDOWS)}")
+    now = node.clock.now()
+    return json_response(node.monitoring.activity.report(window, now, limit_of(query)))
 
 
 def _listening(node: Node, known: set[str]) -> Iterator[tuple[str, str]]:

@@ -124,6 +124,8 @@ class Reader(Protocol):
     def topics(self) -> list[TopicSummary]:
         """Every topic, by name."""
 
+    def topic_count(self) -> int: ...
+
     def snapshot(self, read: Callable[[Reader], T]) -> T:
         """Several reads of one state of the log."""
 

@@ -35,6 +35,7 @@ _ALL_POSITIONS = "SELECT topic, sequence, first FROM topics"
 _TOPICS = """SELECT topic, sequence, sequence - first + 1,
     (SELECT count(*) FROM publishers AS p WHERE p.topic_id = t.topic_id), last_published_at
     FROM topics AS t ORDER BY topic"""
+_TOPIC_COUNT = "SELECT count(*) FROM topics"
 _MESSAGE = "t.topic, m.message_id, m.message, m.producer, m.timestamp, m.sequence"
 _TOPIC_ID = "SELECT topic_id FROM topics WHERE topic = ?"
 _CONSUMER_ID = "SELECT consumer_id FROM consumers WHERE consumer = ?"
@@ -141,6 +142,9 @@ class SQLiteReader:
 
     def topics(self) -> list[TopicSummary]:
         return [TopicSummary(*row) for row in self._rows(_TOPICS)]
+
+    def topic_count(self) -> int:
+        return int(self._rows(_TOPIC_COUNT)[0][0])
 
     def snapshot(self, read: Callable[[Reader], T]) -> T:
         return self._snapshot(lambda _: read(self))
