@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from python_pubsub_server.runtime import Runtime, open_runtime
+from python_pubsub_server.transport.http import HTTPServer
 
 BACKENDS = ("eventlet", "gevent")
 PATIENCE = 30.0
@@ -46,11 +47,11 @@ def run_on_loop(backend: str, story: Callable[[Runtime], Any], patience: float =
 class Serving:
     """A server with an application, as seen from a story."""
 
-    def __init__(self, runtime: Runtime, app: Callable[..., Any]) -> None:
+    def __init__(self, runtime: Runtime, app: Callable[..., Any], **options: Any) -> None:
         self.runtime = runtime
         self.listener = runtime.listen("127.0.0.1", 0)
         self.address = self.listener.getsockname()
-        self.server = runtime.serve(self.listener, app)
+        self.server = HTTPServer(runtime, self.listener, app, **options)
         self.task = runtime.spawn(self.server.run)
         self.clients = runtime.native_threads(4, "client")
 
@@ -74,8 +75,8 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(runtime: Runtime, app: Callable[..., Any]) -> Iterator[Serving]:
-    served = Serving(runtime, app)
+def serving(runtime: Runtime, app: Callable[..., Any], **options: Any) -> Iterator[Serving]:
+    served = Serving(runtime, app, **options)
     try:
         yield served
     finally:

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -19,11 +20,15 @@ from . import __version__, logs, namespaces, routes
 from .config import Settings
 from .errors import RequestError
 from .node import Node
-from .routes.http import Response, error_response
-from .runtime import Runtime, WSGIServer, open_runtime
+from .routes.http import DirectRoute, Response, error_response
+from .routes.publishing import max_batch_bytes
+from .runtime import Runtime, open_runtime
 from .transport.engineio import build_socketio, shutdown
+from .transport.http import Direct, HTTPServer
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+MAX_BODY_BYTES = 2**20  # where no route says otherwise
 
 
 def create_app(settings: Settings, runtime: Runtime) -> flask.Flask:
@@ -40,7 +45,7 @@ def create_app(settings: Settings, runtime: Runtime) -> flask.Flask:
     socketio = build_socketio(
         app,
         runtime,
-        max_packet_bytes=2 * settings.max_message_bytes + 65_536,
+        max_packet_bytes=max_packet_bytes(settings),
         outbound_bytes=settings.outbound_bytes,
         cors=node.gate.allows_origin,
         on_slow=lambda connection_id: logs.event(
@@ -74,10 +79,49 @@ class Entrance:
         if is_preflight(environ):
             headers = self._gate.cors_headers(environ)
             return respond(Response(b"", status=204, headers=headers), start_response)
-        route = routes.DIRECT.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        route = routes.IN_FRONT.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         if route is not None:
             return respond(routes.answer(self._node, route, environ, {}), start_response)
         return self._inner(environ, start_response)
+
+    def direct(self) -> dict[tuple[str, str], Direct]:
+        """The routes that the HTTP server calls without a task."""
+        return {place: partial(self._direct, route) for place, route in routes.DIRECT.items()}
+
+    def max_body(self, environ: dict[str, Any]) -> int:
+        """How long the body of a request may be; much is taken only from who may come in."""
+        settings = self._node.settings
+        path = environ["PATH_INFO"]
+        if path == "/publish":
+            return settings.max_message_bytes
+        if path == "/publish/batch":
+            limit = max_batch_bytes(settings.max_message_bytes)
+        elif path.startswith("/socket.io"):
+            limit = max_packet_bytes(settings)
+        else:
+            return MAX_BODY_BYTES
+        try:
+            self._gate.admit(environ)
+        except RequestError:
+            return min(limit, MAX_BODY_BYTES)
+        return limit
+
+    def _direct(self, route: DirectRoute, environ: dict[str, Any], respond: Any) -> None:
+        def reply(response: Response) -> None:
+            headers = (("Content-Type", response.content_type), *response.headers)
+            respond(response.status, headers, response.body)
+
+        try:
+            environ[routes.IDENTITY] = self._gate.admit(environ)
+        except RequestError as error:
+            reply(error_response(error))
+            return
+        routes.answer_soon(self._node, route, environ, reply)
+
+
+def max_packet_bytes(settings: Settings) -> int:
+    """The longest Socket.IO message or polling body."""
+    return 2 * settings.max_message_bytes + 65_536
 
 
 def is_preflight(environ: dict[str, Any]) -> bool:
@@ -107,7 +151,10 @@ def serve(settings: Settings) -> int:
     listener = runtime.listen(settings.host, settings.port)
     app = create_app(settings, runtime)
     node: Node = app.extensions["pubsub"]
-    server = runtime.serve(listener, app)
+    entrance: Entrance = app.wsgi_app  # type: ignore[assignment]
+    server = HTTPServer(
+        runtime, listener, app, direct=entrance.direct(), max_body=entrance.max_body
+    )
     stop = runtime.event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runtime.call_from_thread(stop.set))
@@ -138,7 +185,7 @@ def allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _stop(app: flask.Flask, server: WSGIServer) -> None:
+def _stop(app: flask.Flask, server: HTTPServer) -> None:
     """Take nothing new, answer what was asked, say goodbye, and close the log."""
     node: Node = app.extensions["pubsub"]
     node.is_draining = True

@@ -16,7 +16,7 @@ from ..auth import Identity
 from ..errors import Invalid, MethodNotAllowed, NotFound, RequestError, Unavailable
 from ..node import Node
 from . import health, monitoring, pages, publishing, topics
-from .http import Request, Response, Route, error_response
+from .http import DirectRoute, Request, Respond, Response, Route, error_response
 
 ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("POST", "/publish", publishing.publish),
@@ -39,9 +39,12 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
 )
 
 # Routes that are served in front of Flask, too.
-DIRECT: Mapping[tuple[str, str], Route] = {
+IN_FRONT: Mapping[tuple[str, str], Route] = {
     (method, path): route for method, path, route in ROUTES if path.startswith("/publish")
 }
+
+# The routes of these that the HTTP server calls without a task, in a form that does not wait.
+DIRECT: Mapping[tuple[str, str], DirectRoute] = {("POST", "/publish"): publishing.publish_soon}
 
 
 class TopicConverter(PathConverter):
@@ -69,14 +72,32 @@ def answer(node: Node, route: Route, environ: dict[str, Any], path: dict[str, st
     identity: Identity = environ[IDENTITY]
     try:
         response = route(node, Request(environ, identity, path))
-    except RequestError as error:
-        response = error_response(error)
-    except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and the client is told
-        logs.event(
-            logging.ERROR, "request_failed", exception=error, path=environ.get("PATH_INFO", "")
-        )
-        response = error_response(Unavailable("The server failed on this request; it is logged"))
+    except Exception as error:  # noqa: BLE001 - translated; a defect of ours is logged
+        response = refusal(environ, error)
     return for_origin(node, environ, response)
+
+
+def answer_soon(node: Node, route: DirectRoute, environ: dict[str, Any], respond: Respond) -> None:
+    """Have a direct route respond; what it refuses becomes an error's response."""
+    identity: Identity = environ[IDENTITY]
+    if "HTTP_ORIGIN" in environ:
+        reply = respond
+
+        def respond(response: Response) -> None:
+            reply(for_origin(node, environ, response))
+
+    try:
+        route(node, Request(environ, identity, {}), respond)
+    except Exception as error:  # noqa: BLE001 - translated; a defect of ours is logged
+        respond(refusal(environ, error))
+
+
+def refusal(environ: dict[str, Any], error: Exception) -> Response:
+    """What a client is told of what a route raised."""
+    if isinstance(error, RequestError):
+        return error_response(error)
+    logs.event(logging.ERROR, "request_failed", exception=error, path=environ.get("PATH_INFO", ""))
+    return error_response(Unavailable("The server failed on this request; it is logged"))
 
 
 def for_origin(node: Node, environ: dict[str, Any], response: Response) -> Response:

@@ -96,6 +96,8 @@ class Request:
 
 
 Route = Callable[[Any, Request], Response]
+Respond = Callable[[Response], None]
+DirectRoute = Callable[[Any, Request, Respond], None]  # must not wait; responds once, now or later
 
 
 def json_response(value: object, *headers: tuple[str, str], status: int = 200) -> Response:

@@ -3,38 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from .. import wire
+from ..errors import RequestError, Unavailable
+from ..journal import ANSWER_TIMEOUT
 from ..model import Published
 from ..node import Node
-from .http import NDJSON, Request, Response, json_response
+from .http import NDJSON, Request, Respond, Response, error_response, json_response
 
 OK = Response(b'{"status":"ok"}')
 DUPLICATE = Response(b'{"status":"ok","duplicate":true}')
 MAX_BATCH_BYTES = 32 * 2**20
+PARSED_AT_ONCE_BYTES = 2**16  # a larger batch would hold up the loop while it is read
 ENVELOPE_BYTES = 8_192  # what the fields around a message of the largest size may take
 
 
-def publish(node: Node, request: Request) -> Response:
-    """One message: `ok` once it is committed."""
+def publish_soon(node: Node, request: Request, respond: Respond) -> None:
+    """One message: `ok` once it is committed. Does not wait for that."""
     limit = node.settings.max_message_bytes
     draft = wire.parse_draft(request.json_body(limit), limit)
-    (published,) = node.broker.publish(request.identity, (draft,))
-    if "return=representation" in request.header("Prefer"):
-        return json_response(
-            representation(node.epoch, published), ("Preference-Applied", "return=representation")
+    wants_all = "return=representation" in request.header("Prefer")
+
+    def answer(outcome: Sequence[Published] | RequestError) -> None:
+        if isinstance(outcome, RequestError):
+            respond(error_response(outcome))
+            return
+        (published,) = outcome
+        if wants_all:
+            respond(
+                json_response(
+                    representation(node.epoch, published),
+                    ("Preference-Applied", "return=representation"),
+                )
+            )
+        else:
+            respond(DUPLICATE if published.duplicate else OK)
+
+    node.broker.publish_soon(request.identity, draft, answer)
+
+
+def publish(node: Node, request: Request) -> Response:
+    """The same, for who waits."""
+    answers: list[Response] = []
+    is_answered = node.runtime.event()
+
+    def respond(response: Response) -> None:
+        answers.append(response)
+        is_answered.set()
+
+    publish_soon(node, request, respond)
+    if not is_answered.wait(ANSWER_TIMEOUT):
+        raise Unavailable(
+            "The disk did not answer in time; it may still store this. Send it again with "
+            "the same message_id"
         )
-    return DUPLICATE if published.duplicate else OK
+    return answers[0]
+
+
+def max_batch_bytes(max_message_bytes: int) -> int:
+    return max(MAX_BATCH_BYTES, max_message_bytes + ENVELOPE_BYTES)
 
 
 def publish_batch(node: Node, request: Request) -> Response:
     """Up to 10,000 messages, all or none."""
-    limit = max(MAX_BATCH_BYTES, node.settings.max_message_bytes + ENVELOPE_BYTES)
-    body = request.json_body(limit, NDJSON)
-    drafts = wire.parse_batch(
-        body, node.settings.max_message_bytes, ndjson=request.content_type == NDJSON
+    body = request.json_body(max_batch_bytes(node.settings.max_message_bytes), NDJSON)
+    parse = partial(
+        wire.parse_batch,
+        body,
+        node.settings.max_message_bytes,
+        ndjson=request.content_type == NDJSON,
     )
+    drafts = parse() if len(body) <= PARSED_AT_ONCE_BYTES else node.readers.compute(parse)
     return json_response(
         {"status": "ok", "results": _results(node.broker.publish(request.identity, drafts))}
     )

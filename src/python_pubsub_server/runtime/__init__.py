@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from .sockets import BACKLOG, guarded
 from .threads import NativeThreads
 
-__all__ = ["Event", "NativeThreads", "Runtime", "Task", "Timer", "WSGIServer", "Watch"]
+__all__ = ["Event", "NativeThreads", "Runtime", "Task", "Timer", "Watch"]
 __all__ += ["guarded", "open_runtime"]
 
 
@@ -46,22 +46,6 @@ class Timer(Protocol):
 class Watch(Protocol):
     def close(self) -> None:
         """No call after this. Close a watch before its file descriptor. May be repeated."""
-
-
-class WSGIServer(Protocol):
-    """An HTTP server on one listener."""
-
-    def run(self) -> None:
-        """Serve; returns after `stop`."""
-
-    def stop_accepting(self) -> None:
-        """Close the listener; connections that are open go on."""
-
-    def drain(self, timeout: float) -> bool:
-        """Answer what was asked and close what idles; False: something was left over."""
-
-    def stop(self) -> None:
-        """Close every connection (not those taken over) and let `run` return."""
 
 
 class Runtime(Protocol):
@@ -97,15 +81,6 @@ class Runtime(Protocol):
 
     def listen(self, host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
         """A listening socket; ListenError says in one line why not. Port 0: any free one."""
-
-    def serve(self, listener: socket.socket, wsgi_app: Callable[..., Any]) -> WSGIServer: ...
-
-    def take_over(self, environ: dict[str, Any]) -> tuple[socket.socket, bytes]:
-        """Take a request's socket from the server: a plain non-blocking one, owned by the caller.
-
-        Also what the client sent after its request. The application then returns `[]` without
-        calling `start_response`, and what it writes itself to the socket is all that is sent.
-        """
 
     def close(self) -> None:
         """Give back what the loop itself holds; nothing runs on it after this."""

@@ -1,8 +1,7 @@
-"""The event loop by eventlet: its hub, green threads and WSGI protocol."""
+"""The event loop by eventlet: its hub and green threads."""
 
 from __future__ import annotations
 
-import io
 import logging
 import socket
 import warnings
@@ -16,20 +15,9 @@ with warnings.catch_warnings():
     import eventlet
     import eventlet.event
     import eventlet.hubs
-    import eventlet.wsgi
     import greenlet
-    from eventlet.greenio import GreenSocket
 
-from .http import (
-    BAD_REQUEST,
-    IDLE_SECONDS,
-    TAKE_OVER,
-    Exchange,
-    HTTPServer,
-    is_ambiguous,
-    without_body_for_head,
-)
-from .sockets import BACKLOG, Incoming, Mailbox, guarded, listen
+from .sockets import BACKLOG, Mailbox, guarded, listen
 from .threads import NativeThreads
 
 log = logging.getLogger("pubsub")
@@ -140,104 +128,6 @@ class EventletRuntime:
     def listen(self, host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
         return listen(host, port, backlog)
 
-    def serve(self, listener: socket.socket, wsgi_app: Callable[..., Any]) -> HTTPServer:
-        server = eventlet.wsgi.Server(
-            listener,
-            listener.getsockname(),
-            without_body_for_head(wsgi_app),
-            log_output=False,
-            debug=False,
-            socket_timeout=IDLE_SECONDS,
-            minimum_chunk_size=0,  # else a stream's events wait until there are 4 KiB of them
-        )
-        server.log = _Log()
-
-        def answer(sock: socket.socket, address: Any, exchange: Exchange) -> None:
-            green = GreenSocket(sock)
-            green.settimeout(IDLE_SECONDS)
-            _Protocol([address, green, eventlet.wsgi.STATE_IDLE], server, exchange)
-
-        return HTTPServer(self, listener, answer)
-
-    def take_over(self, environ: dict[str, Any]) -> tuple[socket.socket, bytes]:
-        taken: tuple[socket.socket, bytes] = environ[TAKE_OVER]()
-        return taken
-
     def close(self) -> None:
         self._mail.close()
         self._mailbox.close()
-
-
-class _Log:
-    """What eventlet's WSGI server says, without its access log: only failures are left."""
-
-    def debug(self, text: str, *args: object) -> None:
-        log.debug(text, *args)
-
-    def info(self, text: str, *args: object) -> None:
-        log.error(text, *args)
-
-    error = info
-
-
-class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
-    """One connection of eventlet's WSGI server, whose socket may be taken over."""
-
-    error_message_format = BAD_REQUEST.decode()
-    error_content_type = "application/json"
-    default_request_version = "HTTP/1.0"  # else a refusal goes without its status line
-    rfile: io.BufferedReader
-
-    def __init__(self, conn_state: list[Any], server: Any, exchange: Exchange) -> None:
-        self.exchange = exchange
-        exchange.handler = self
-        super().__init__(conn_state, server)
-
-    def setup(self) -> None:
-        super().setup()
-        self.rfile.close()
-        self.incoming = Incoming(self.connection)
-        self.rfile = io.BufferedReader(self.incoming)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug("malformed request: " + format, *args)
-
-    def version_string(self) -> str:
-        return "pubsub-server"
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        super().send_error(code)  # the message would repeat what the client sent
-
-    def parse_request(self) -> bool:
-        if not super().parse_request():
-            return False
-        if is_ambiguous(self.headers):
-            self.send_error(400)
-            self.close_connection = True
-            return False
-        return True
-
-    def handle_one_response(self) -> None:
-        self.exchange.begin()
-        try:
-            super().handle_one_response()
-        finally:
-            self.exchange.end()
-
-    def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environ()
-        environ[TAKE_OVER] = self.take_over
-        return environ
-
-    def take_over(self) -> tuple[socket.socket, bytes]:
-        eventlet.wsgi.WSGI_LOCAL.already_handled = True
-        self.incoming.stop()
-        ahead = bytes(self.rfile.peek())
-        raw = self.exchange.sock
-        taken = socket.socket(raw.family, raw.type, raw.proto, fileno=raw.detach())
-        taken.setblocking(False)
-        return taken, ahead
-
-    def finish(self) -> None:
-        """Only what is left to write: whoever accepted the connection closes it."""
-        self.wfile.close()

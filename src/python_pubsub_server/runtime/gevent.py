@@ -1,8 +1,7 @@
-"""The event loop by gevent: its hub, greenlets and pywsgi."""
+"""The event loop by gevent: its hub and greenlets."""
 
 from __future__ import annotations
 
-import io
 import logging
 import socket
 from collections.abc import Callable
@@ -10,20 +9,8 @@ from typing import Any
 
 import gevent
 import gevent.event
-import gevent.pywsgi
-import gevent.socket
-import greenlet
 
-from .http import (
-    BAD_REQUEST,
-    IDLE_SECONDS,
-    TAKE_OVER,
-    Exchange,
-    HTTPServer,
-    is_ambiguous,
-    without_body_for_head,
-)
-from .sockets import BACKLOG, Incoming, Mailbox, guarded, listen
+from .sockets import BACKLOG, Mailbox, guarded, listen
 from .threads import NativeThreads
 
 log = logging.getLogger("pubsub")
@@ -111,110 +98,7 @@ class GeventRuntime:
     def listen(self, host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
         return listen(host, port, backlog)
 
-    def serve(self, listener: socket.socket, wsgi_app: Callable[..., Any]) -> HTTPServer:
-        server = gevent.pywsgi.WSGIServer(
-            listener, without_body_for_head(wsgi_app), log=None, error_log=log
-        )
-        server.update_environ()
-
-        def answer(sock: socket.socket, address: Any, exchange: Exchange) -> None:
-            green = gevent.socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-            green.settimeout(IDLE_SECONDS)
-            exchange.sock = green
-            _Handler(green, address, server, exchange).handle()
-
-        return HTTPServer(self, listener, answer)
-
-    def take_over(self, environ: dict[str, Any]) -> tuple[socket.socket, bytes]:
-        taken: tuple[socket.socket, bytes] = environ[TAKE_OVER]()
-        return taken
-
     def close(self) -> None:
         self._mail.close()
         self._mailbox.close()
         gevent.get_hub().destroy()
-
-
-class _Handler(gevent.pywsgi.WSGIHandler):  # type: ignore[misc]
-    """One connection of pywsgi, whose socket may be taken over."""
-
-    def __init__(self, sock: Any, address: Any, server: Any, exchange: Exchange) -> None:
-        self.incoming = Incoming(sock)
-        super().__init__(sock, address, server, rfile=io.BufferedReader(self.incoming))
-        self.exchange = exchange
-        exchange.handler = self
-        self.taken = False
-
-    def handle_one_response(self) -> None:
-        self.exchange.begin()
-        try:
-            super().handle_one_response()
-        finally:
-            self.exchange.end()
-
-    def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environ()
-        environ[TAKE_OVER] = self.take_over
-        return environ
-
-    def take_over(self) -> tuple[socket.socket, bytes]:
-        self.taken = True
-        self.close_connection = True
-        self.incoming.stop()
-        ahead = bytes(self.rfile.peek())
-        raw = self.socket
-        taken = socket.socket(raw.family, raw.type, raw.proto, fileno=raw.detach())
-        taken.setblocking(False)
-        return taken, ahead
-
-    def process_result(self) -> None:
-        if not self.taken:
-            super().process_result()
-
-    def finalize_headers(self) -> None:
-        named = any(name.lower() == b"connection" for name, _ in self.response_headers)
-        if self.close_connection and not named:
-            self.response_headers.append((b"Connection", b"close"))
-        super().finalize_headers()
-
-    def _write_with_headers(self, data: bytes) -> None:
-        """Headers and body in one write: apart, the second waits for the client's delayed ACK."""
-        self.headers_sent = True
-        self.finalize_headers()
-        lines = [b"HTTP/1.1 " + self.status]
-        lines += [name + b": " + value for name, value in self.response_headers]
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
-        if data and self.response_use_chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._sendall(head + data)
-
-    def MessageClass(self, *source: Any) -> Any:
-        headers = super().MessageClass(*source)
-        if is_ambiguous(headers):
-            headers.status = "the end of the body is ambiguous"  # pywsgi refuses these
-        return headers
-
-    def log_request(self) -> None:
-        """No access log."""
-
-    def _log_error(self, kind: Any, error: BaseException, traceback: Any) -> None:
-        if not issubclass(kind, greenlet.GreenletExit):
-            log.error("uncaught error in a request", exc_info=(kind, error, traceback))
-
-    def _send_error_response_if_possible(self, error_code: int) -> None:
-        self.close_connection = True
-        if not self.response_length:
-            status = "400 Bad Request" if error_code == 400 else "500 Internal Server Error"
-            body = BAD_REQUEST if error_code == 400 else b""
-            self.start_response(status, [("Content-Type", "application/json")])
-            self.result = [body]
-            try:
-                self.write(body)
-            except OSError as error:
-                log.debug("cannot tell the client: %s", error)
-
-    def _handle_client_error(self, error: Exception) -> tuple[str, bytes]:
-        log.debug("malformed request: %s", error)
-        head = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
-        head += b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BAD_REQUEST)
-        return "400", head + BAD_REQUEST

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import socket
 from collections import deque
@@ -58,26 +57,6 @@ def _reason(error: OSError) -> str:
     if code in (errno.EACCES, errno.EPERM):
         return "permission denied; ports below 1024 need privileges"
     return error.strerror or str(error)
-
-
-class Incoming(io.RawIOBase):
-    """The reading side of a client's socket, which can be told to read no further.
-
-    `BufferedReader.peek` then shows what was read ahead and never waits for more.
-    """
-
-    def __init__(self, sock: Any) -> None:
-        self._socket = sock
-        self._stopped = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return 0 if self._stopped else self._socket.recv_into(buffer)
-
-    def stop(self) -> None:
-        self._stopped = True
 
 
 class Mailbox:

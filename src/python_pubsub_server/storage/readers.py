@@ -35,6 +35,10 @@ class Readers:
             raise Unavailable(f"The database cannot be read: {error}") from None
         return result
 
+    def compute(self, function: Callable[[], T]) -> T:
+        """What a function without a reader returns or raises, if it would hold up the loop."""
+        return self._threads.run(function)
+
     def close(self, timeout: float) -> None:
         self._threads.close(timeout)
         for reader in self._opened:

@@ -10,6 +10,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from ..runtime import Runtime
+from .http import take_over
 from .websocket import Receiver, WebSocket, protocol_log
 
 
@@ -28,7 +29,7 @@ def open_websocket(
         headers = [(name, value) for name, value in response.headers.raw_items()]
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         return [bytes(response.body)]
-    sock, ahead = runtime.take_over(environ)
+    sock, ahead = take_over(environ)
     websocket = WebSocket(runtime, sock, receiver, max_size=max_size, outbound_bytes=outbound_bytes)
     websocket.send_frames(response.serialize())
     receiver.opened(websocket)
