@@ -30,6 +30,7 @@ def control_panel(node: Node, request: Request) -> Response:
 
 
 def _page(name: str) -> Response:
-    return Response(
-        (TEMPLATES / name).read_bytes(), content_type="text/html; charset=utf-8", headers=HEADERS
-    )
+    """A page with the shell that all pages share in the place that is kept for it."""
+    shell = (TEMPLATES / "shell.html").read_bytes()
+    body = (TEMPLATES / name).read_bytes().replace(b"<!-- shell -->\n", shell, 1)
+    return Response(body, content_type="text/html; charset=utf-8", headers=HEADERS)

@@ -2,8 +2,9 @@
 import * as access from "./page/access.js";
 import { watchCopyButtons, writeCommands } from "./page/copy.js";
 import { byId } from "./page/dom.js";
+import { say } from "./page/language.js";
 import { lossless } from "./page/lossless.js";
-import { showConnection } from "./panel/connection.js";
+import { openShell } from "./page/shell.js";
 import { showListings } from "./panel/listings.js";
 import { Problems } from "./panel/problems.js";
 import { PublishForm } from "./panel/publish.js";
@@ -12,6 +13,7 @@ import { Subscriptions } from "./panel/subscriptions.js";
 import { PubSubClient } from "./pubsub-client.js";
 
 const client = new PubSubClient(location.origin, { auth: access.handshake, json: lossless });
+openShell(client);
 const problems = new Problems();
 
 function askForToken(error) {
@@ -23,12 +25,11 @@ client.on("error", (error) => {
   askForToken(error);
 });
 client.on("unrecovered", ({ topic }) =>
-  problems.report({ code: "gap", message: `Some messages of ${topic} are gone from the server.` }),
+  problems.report({ code: "gap", message: say("Some messages of {topic} are gone from the server.", { topic }) }),
 );
 
 writeCommands(document);
 watchCopyButtons();
-showConnection(client);
 const refreshSoon = showListings(askForToken);
 new PublishForm(client, refreshSoon);
 new Subscriptions(client);

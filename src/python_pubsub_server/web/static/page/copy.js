@@ -1,4 +1,5 @@
 /** Command lines that a page offers, and the buttons that copy them. */
+import { say } from "./language.js";
 
 const JSON_HEADER = "-H 'Content-Type: application/json'";
 const EXAMPLE = JSON.stringify({
@@ -27,8 +28,8 @@ export function watchCopyButtons() {
     const button = target.closest("[data-copy]");
     if (!button) return;
     const copied = await copy(button.previousElementSibling);
-    button.textContent = copied ? "Copied" : "Press Ctrl C";
-    setTimeout(() => (button.textContent = "Copy"), 2_000);
+    button.textContent = say(copied ? "Copied" : "Press Ctrl C");
+    setTimeout(() => (button.textContent = say("Copy")), 2_000);
   });
 }
 

@@ -1,4 +1,5 @@
 /** How values read on a page. */
+import { language } from "./language.js";
 import { lossless } from "./lossless.js";
 
 const LONGEST_SHOWN = 20_000;
@@ -21,9 +22,9 @@ function cut(text, length) {
 export function shortTime(seconds, now = new Date()) {
   if (seconds === null || seconds === undefined) return "";
   const date = new Date(seconds * 1000);
-  const time = date.toLocaleTimeString([], { hour12: false });
+  const time = date.toLocaleTimeString(language, { hour12: false });
   if (date.toDateString() === now.toDateString()) return time;
-  return `${date.toLocaleDateString([], { day: "numeric", month: "short" })} ${time}`;
+  return `${date.toLocaleDateString(language, { day: "numeric", month: "short" })} ${time}`;
 }
 
 /** Sets a <time> to a Unix time: short text, exact title. */
@@ -33,9 +34,9 @@ export function showTime(element, seconds) {
   element.textContent = text;
   if (text === "") return;
   element.dateTime = new Date(seconds * 1000).toISOString();
-  element.title = new Date(seconds * 1000).toLocaleString();
+  element.title = new Date(seconds * 1000).toLocaleString(language);
 }
 
 export function count(number) {
-  return number.toLocaleString("en");
+  return number.toLocaleString(language);
 }

@@ -1,6 +1,7 @@
-import { arrange, byId, fill, instantiate, setText } from "../page/dom.js";
 import { writeCommands } from "../page/copy.js";
+import { arrange, byId, fill, instantiate, setText } from "../page/dom.js";
 import { getJSON } from "../page/http.js";
+import { say } from "../page/language.js";
 import { count, oneLine, pretty, showTime } from "../page/text.js";
 
 const MOST_SHOWN = 100;
@@ -23,7 +24,7 @@ export class Listing {
   constructor(source) {
     this.#source = source;
     this.#url = source.url;
-    this.#element = instantiate("listing-template", { title: source.title });
+    this.#element = instantiate("listing-template", { title: say(source.title) });
     this.#element.id = source.name;
     const heading = `${source.name}-heading`;
     this.#element.querySelector("h3").id = heading;
@@ -48,7 +49,7 @@ export class Listing {
       if (url === this.#url) this.#show(rows, next);
       this.#fail("");
     } catch (error) {
-      this.#fail(`Not up to date: ${error.message} (${error.code})`);
+      this.#fail(say("Not up to date: {reason}", { reason: `${error.message} (${error.code})` }));
       this.#source.onError?.(error);
     } finally {
       this.#isInFlight = false;
@@ -79,7 +80,7 @@ export class Listing {
     const isNewest = this.#url === this.#source.url;
     fill(this.#element, {
       count: this.#source.isPaged ? "" : count(rows.length),
-      more: hidden ? `and ${count(hidden)} more` : "",
+      more: hidden ? say("and {number} more", { number: count(hidden) }) : "",
     });
     this.#element.querySelector("[data-empty]").hidden = rows.length > 0;
     this.#element.querySelector(".scroll").hidden = rows.length === 0;
@@ -125,7 +126,7 @@ function headCell({ title, kind }) {
   element.scope = "col";
   element.setAttribute("role", "columnheader");
   element.dataset.kind = kind;
-  element.textContent = title;
+  element.textContent = say(title);
   return element;
 }
 
@@ -133,7 +134,8 @@ function emptyCell({ title, kind }) {
   const element = document.createElement("td");
   element.setAttribute("role", "cell");
   element.dataset.kind = kind;
-  element.dataset.label = title;
+  element.dataset.label = say(title);
+  element.dataset.column = title;
   if (kind === "time") element.append(document.createElement("time"));
   if (kind === "payload") element.append(instantiate("payload-template"));
   return element;

@@ -1,4 +1,5 @@
 import { byId, fill, instantiate } from "../page/dom.js";
+import { say } from "../page/language.js";
 
 const MOST_SHOWN = 4;
 
@@ -14,7 +15,7 @@ export class Problems {
     const element = same ?? this.#add(code, message);
     const times = (this.#times.get(element) ?? 0) + 1;
     this.#times.set(element, times);
-    fill(element, { times: times > 1 ? `${times} times` : "" });
+    fill(element, { times: times > 1 ? say("{times} times", { times }) : "" });
     while (this.#list.children.length > MOST_SHOWN) this.#remove(this.#list.lastElementChild);
   }
 

@@ -1,4 +1,5 @@
 import { byId, setText } from "../page/dom.js";
+import { say } from "../page/language.js";
 import { lossless } from "../page/lossless.js";
 import { count } from "../page/text.js";
 
@@ -30,15 +31,17 @@ export class PublishForm {
   async #submit() {
     const publication = this.#read();
     if (!publication) {
-      this.#say("Not sent.", "failed");
+      this.#say(say("Not sent."), "failed");
       this.#form.querySelector('[aria-invalid="true"]').focus();
       return;
     }
-    this.#say(this.#client.state.name === "connected" ? "Sending…" : "Waiting for the connection…");
+    const isConnected = this.#client.state.name === "connected";
+    this.#say(say(isConnected ? "Sending…" : "Waiting for the connection…"));
     try {
       const { sequence, duplicate } = await this.#client.publish(publication);
-      const place = `#${count(sequence)} of ${publication.topic}`;
-      this.#say(duplicate ? `Stored before, as ${place}` : `Stored as ${place}`, "done");
+      const place = { number: count(sequence), topic: publication.topic };
+      const text = duplicate ? "Stored before, as #{number} of {topic}" : "Stored as #{number} of {topic}";
+      this.#say(say(text, place), "done");
       this.#onChange();
     } catch (error) {
       this.#say(`${error.code}: ${error.message}`, "failed");
@@ -47,8 +50,8 @@ export class PublishForm {
 
   /** What the form holds, or null when something is wrong; then the fields say what. */
   #read() {
-    const topic = this.#required("publish-topic", "A topic is needed.");
-    const producer = this.#required("publish-producer", "A producer is needed.");
+    const topic = this.#required("publish-topic", say("A topic is needed."));
+    const producer = this.#required("publish-producer", say("A producer is needed."));
     const message = this.#parseMessage();
     if (topic === null || producer === null || message === undefined) return null;
     return { topic, producer, message, message_id: byId("publish-id").value || undefined };
@@ -69,8 +72,8 @@ export class PublishForm {
       return message;
     } catch (error) {
       const isEmpty = this.#message.value.trim() === "";
-      const reason = isEmpty ? "a message is needed; null is one" : error.message;
-      complain(this.#message, `Not valid JSON: ${reason}`);
+      const reason = isEmpty ? say("a message is needed; null is one") : error.message;
+      complain(this.#message, say("Not valid JSON: {reason}", { reason }));
       return undefined;
     }
   }

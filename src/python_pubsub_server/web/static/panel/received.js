@@ -1,4 +1,5 @@
 import { byId, instantiate, setText } from "../page/dom.js";
+import { say } from "../page/language.js";
 import { count, pretty, showTime } from "../page/text.js";
 
 const MOST_SHOWN = 200;
@@ -58,12 +59,12 @@ export class Received {
       sequence: `#${count(message.sequence)}`,
       producer: message.producer,
       message: pretty(message.message),
-      replayed: message.replayed ? "replayed" : "",
+      replayed: message.replayed ? say("replayed") : "",
     });
     element.title = `message_id ${message.message_id}`;
     showTime(element.querySelector("time"), message.timestamp);
     const button = element.querySelector("[data-confirm]");
-    button.setAttribute("aria-label", `Confirm ${message.topic} #${message.sequence}`);
+    button.setAttribute("aria-label", say("Confirm {topic} #{sequence}", message));
     button.onclick = () => {
       if (this.#confirmable.has(element)) this.#confirm(element, message);
     };
@@ -73,16 +74,16 @@ export class Received {
 
   async #confirm(element, message) {
     const button = element.querySelector("[data-confirm]");
-    this.#mark(element, "confirming", "Confirming…");
+    this.#mark(element, "confirming", say("Confirming…"));
     this.#confirmable.delete(element);
     this.#showCounts();
     try {
       await this.#client.consumed(message);
-      this.#mark(element, "confirmed", "Confirmed");
+      this.#mark(element, "confirmed", say("Confirmed"));
       this.#onChange();
-      button.setAttribute("aria-label", `Confirmed ${message.topic} #${message.sequence}`);
+      button.setAttribute("aria-label", say("Confirmed {topic} #{sequence}", message));
     } catch (error) {
-      this.#mark(element, "open", "Confirm");
+      this.#mark(element, "open", say("Confirm"));
       if (element.isConnected) this.#confirmable.set(element, message);
       this.#report(error);
     }
@@ -118,8 +119,8 @@ export class Received {
     const shown = this.#list.children.length;
     const missed = this.#waiting.length;
     setText(byId("received-count"), count(this.#total));
-    const goOn = missed ? `Go on (${count(missed)} new)` : "Go on";
-    setText(byId("received-pause"), this.#isPaused ? goOn : "Pause");
+    const goOn = missed ? say("Go on ({number} new)", { number: count(missed) }) : say("Go on");
+    setText(byId("received-pause"), this.#isPaused ? goOn : say("Pause"));
     byId("received-confirm").disabled = this.#confirmable.size === 0;
     byId("received-clear").disabled = this.#total === 0;
     byId("received-empty").hidden = shown > 0;
@@ -127,6 +128,6 @@ export class Received {
 
   #announce() {
     this.#announcement = 0;
-    setText(byId("received-announcement"), `${this.#total} messages received`);
+    setText(byId("received-announcement"), say("{number} messages received", { number: this.#total }));
   }
 }

@@ -1,4 +1,5 @@
 import { arrange, byId, instantiate, setText } from "../page/dom.js";
+import { say } from "../page/language.js";
 
 /** The subscribe form, and the subscriptions that there are, each a button that ends it. */
 export class Subscriptions {
@@ -20,8 +21,8 @@ export class Subscriptions {
   async #subscribe() {
     const topics = this.#topics.value.split(/[\s,]+/).filter(Boolean);
     const consumer = this.#consumer.value.trim();
-    if (!consumer) throw new Error("A consumer is needed.");
-    if (!topics.length) throw new Error("Write at least one topic.");
+    if (!consumer) throw new Error(say("A consumer is needed."));
+    if (!topics.length) throw new Error(say("Write at least one topic."));
     if (consumer !== this.#client.consumer && this.#client.topics.length) {
       await this.#client.unsubscribe(); // they were another consumer's
     }
@@ -51,7 +52,7 @@ export class Subscriptions {
     const chip = instantiate("chip-template", { topic });
     chip.dataset.topic = topic;
     const button = chip.querySelector("button");
-    button.setAttribute("aria-label", `Unsubscribe from ${topic}`);
+    button.setAttribute("aria-label", say("Unsubscribe from {topic}", { topic }));
     button.onclick = () => {
       this.#topics.focus(); // the button goes away
       this.#attempt(() => this.#client.unsubscribe(topic));

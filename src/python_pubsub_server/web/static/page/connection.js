@@ -1,4 +1,5 @@
-import { byId, setText } from "../page/dom.js";
+import { byId, setText } from "./dom.js";
+import { say } from "./language.js";
 
 /** Shows whether the client is connected, and lets the reader hurry it. */
 export function showConnection(client) {
@@ -19,8 +20,9 @@ export function showConnection(client) {
 }
 
 function describe({ name, attempt, delay }) {
-  if (name === "connecting") return "Connecting…";
-  if (name === "connected") return "Connected";
-  if (name === "closed") return "Disconnected";
-  return `Disconnected. Attempt ${attempt} in ${Math.max(1, Math.ceil(delay / 1000))} s`;
+  if (name === "connecting") return say("Connecting…");
+  if (name === "connected") return say("Connected");
+  if (name === "closed") return say("Disconnected");
+  const seconds = Math.max(1, Math.ceil(delay / 1000));
+  return say("Disconnected. Attempt {attempt} in {seconds} s", { attempt, seconds });
 }
