@@ -8,6 +8,7 @@ started, so that nobody is told of a message that the log does not hold.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
@@ -28,6 +29,8 @@ FAILURE_SECONDS = 5.0
 
 T = TypeVar("T")
 
+LONG_TURN_SECONDS = 0.002  # of a transaction with its delivery
+GATHER_SECONDS = 0.0005
 TURN_SECONDS = 0.002  # between two parts of a delivery, so that connections can empty
 _DONE = object()
 
@@ -83,8 +86,13 @@ class Journal:
         clock: LogClock,
         listener: Listener,
         here: Callable[[], Here | None] = lambda: None,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._here = here
+        self._steady = steady
+        self._started_at = 0.0
+        self._last_seconds = 0.0
+        self._last_entries = 0
         self._writer = writer
         self._runtime = runtime
         self._clock = clock
@@ -123,7 +131,7 @@ class Journal:
         self._waiting_items += len(entry)
         self._waiting_bytes += entry.size
         if not self._is_busy:
-            self._start()
+            self._start_soon()
 
     def write(
         self,
@@ -203,10 +211,24 @@ class Journal:
         for entry in waiting:
             self._tell(entry.then, Unavailable("The server stopped before this was stored"))
 
-    def _start(self) -> None:
+    def _start_soon(self) -> None:
+        """Start a transaction, at once unless that would split one that could be whole.
+
+        While a large delivery kept the loop, its publishers' next entries have piled up in their
+        sockets. The first of them waits half a millisecond for the others, so that they share the
+        next delivery too; else every second one would be for a single entry.
+        """
         self._is_busy = True
         self._idle.clear()
+        if self._last_entries > 1 and self._last_seconds > LONG_TURN_SECONDS:
+            self._runtime.after(GATHER_SECONDS, self._start)
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        self._started_at = self._steady()
         entries = self._take()
+        self._last_entries = len(entries)
         batch = Batch(
             at=self._clock.now(),
             interests=[interest for entry in entries for interest in entry.interests],
@@ -266,13 +288,14 @@ class Journal:
 
     def _proceed(self, *, was_upkeep: bool = False) -> None:
         """Tell who waits that the writer is done, and give it the next work."""
+        self._last_seconds = self._steady() - self._started_at
         settling, self._settling = self._settling, []
         for tell in settling:
             tell()
         if self._upkeep and not (was_upkeep and self._waiting):
             self._start_upkeep()
         elif self._waiting:
-            self._start()
+            self._start_soon()
         else:
             self._is_busy = False
             self._idle.set()
