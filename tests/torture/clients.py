@@ -11,7 +11,7 @@ from typing import Any
 
 import websocket
 
-TIMEOUT = 12.0
+TIMEOUT = 30.0
 
 # What a client sees when its server is killed.
 Gone = (OSError, websocket.WebSocketException)
@@ -84,7 +84,14 @@ class Link:
 
     def subscribe(self, consumer: str, topics: list[str], **more: Any) -> Any:
         """Where the subscription begins; messages come behind it, the answer behind the replay."""
-        self.ask("subscribe", {"consumer": consumer, "topics": topics, **more})
+        return self._join({"consumer": consumer, "topics": topics, **more})
+
+    def subscribe_anonymously(self, topic: str, **more: Any) -> Any:
+        """The same without a name, of which the server stores nothing."""
+        return self._join({"channel": topic, **more})
+
+    def _join(self, request: dict[str, Any]) -> Any:
+        self.ask("subscribe", request)
         name, content = self.next()
         assert name == "subscribed", (name, content)
         return content

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from .amount import AMOUNT
-
-SEED = pytest.StashKey[int]()
 
 
 @pytest.fixture
@@ -19,5 +16,11 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(params=["full", "normal"])
-def durability(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield request.param
+def durability(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["full", "normal"] if AMOUNT == "full" else ["full"])
+def any_durability(request: pytest.FixtureRequest) -> str:
+    """For what takes long and should not depend on it."""
+    return str(request.param)

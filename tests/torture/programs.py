@@ -93,9 +93,7 @@ class SocketPublisher(Publisher):
 class Consumer(Worker):
     """Subscribes from the beginning, and again whenever the server was away."""
 
-    def __init__(
-        self, name: str, url: str, subscribed: list[str], is_up: threading.Event
-    ) -> None:
+    def __init__(self, name: str, url: str, subscribed: list[str], is_up: threading.Event) -> None:
         super().__init__(is_up)
         self.name = name
         self.url = url
@@ -139,9 +137,7 @@ class Consumer(Worker):
 class ResumingConsumer(Consumer):
     """Remembers the last sequence of each topic, and takes nothing but the next one."""
 
-    def __init__(
-        self, name: str, url: str, subscribed: list[str], is_up: threading.Event
-    ) -> None:
+    def __init__(self, name: str, url: str, subscribed: list[str], is_up: threading.Event) -> None:
         super().__init__(name, url, subscribed, is_up)
         self.last: dict[str, int] = {}
         self.epoch: str | None = None
@@ -170,9 +166,7 @@ class ResumingConsumer(Consumer):
 class ConfirmingConsumer(Consumer):
     """Remembers nothing itself: what it confirmed does not come again, all else does."""
 
-    def __init__(
-        self, name: str, url: str, subscribed: list[str], is_up: threading.Event
-    ) -> None:
+    def __init__(self, name: str, url: str, subscribed: list[str], is_up: threading.Event) -> None:
         super().__init__(name, url, subscribed, is_up)
         self.asked: dict[int, tuple[str, int]] = {}
         self.is_joined = False

@@ -83,9 +83,9 @@ class Story:
     def log(self, topic: str) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []
         while True:
-            page = self.server.get(
-                f"/topics/{topic}/messages", after=len(messages), limit=1_000
-            )["messages"]
+            page = self.server.get(f"/topics/{topic}/messages", after=len(messages), limit=1_000)[
+                "messages"
+            ]
             messages += page
             if not page:
                 return messages
