@@ -23,7 +23,7 @@ _PAGE = """SELECT count(*), json_group_array(
     ) FILTER (WHERE row <= :limit AND (row = 1 OR bytes <= :max_bytes))
     FROM (
         SELECT *, row_number() OVER by_sequence AS row,
-            sum(length(message) + 200) OVER by_sequence AS bytes
+            sum(length(CAST(message AS BLOB)) + 200) OVER by_sequence AS bytes
         FROM ({rows} ORDER BY m.sequence LIMIT :limit + 1)
         WINDOW by_sequence AS (ORDER BY sequence)
     )"""
