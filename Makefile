@@ -22,6 +22,10 @@ run: $(VENV)/.installed ## Start the server: make run ARGS="--port 8000"
 test: $(VENV)/.installed-dev ## Run the tests: make test ARGS="-k journal"
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: torture
+torture: $(VENV)/.installed-dev ## Try hard to break the guarantees: kills, failing disks, slow clients
+	@TORTURE=full $(BIN)/python -m pytest --durations=0 --durations-min=1 tests/torture $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.installed-dev ## Check formatting, style, types and layers
 	$(BIN)/ruff format --check .

@@ -144,5 +144,3 @@ def test_a_replay_that_is_cut_off_goes_on_where_it_was(
                             assert message["sequence"] == last[message["topic"]] + 1
                             last[message["topic"]] += 1
         assert sum(last.values()) > 0
-
-

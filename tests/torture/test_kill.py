@@ -21,7 +21,7 @@ from .programs import (
     SocketPublisher,
 )
 
-KILLS = amount(short=4, full=100)
+KILLS = amount(short=3, full=100)
 MOST_BETWEEN = amount(short=400, full=250)  # answers between two kills
 TOPICS = ["host:a", "host:b", "jobs"]
 PATTERNS = ["host:*", "jobs"]
