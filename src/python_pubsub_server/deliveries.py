@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from . import logs
 from .clock import LogClock
@@ -26,6 +26,7 @@ class Deliveries:
         self._clock = clock
         self._delivered = delivered
         self._open: dict[str, dict[str, int]] = {}  # connection, topic or pattern, span
+        self._behind: dict[int, int] = {}  # a span whose replay is not through, where it began
         self._next_span = secrets.randbits(62)
         self._journal: Journal | None = None
 
@@ -39,8 +40,18 @@ class Deliveries:
     def position(self) -> Here:
         return Here(self._node_id, self._delivered())
 
-    def begin(self, connection_id: str, consumer: str, topics: Sequence[str], after: int) -> None:
-        """A consumer is live on topics from behind a position on."""
+    def begin(
+        self,
+        connection_id: str,
+        consumer: str,
+        topics: Sequence[str],
+        after: int,
+        behind: Collection[str] = (),
+    ) -> None:
+        """A consumer is live on topics from behind a position on.
+
+        Those that are `behind` get what is new only when their replay is through (`caught_up`).
+        """
         spans = self._open.setdefault(connection_id, {})
         ended = self._ends(spans, topics, "unsubscribed")
         now = self._clock.now()
@@ -48,8 +59,15 @@ class Deliveries:
         for topic in topics:
             self._next_span += 1
             spans[topic] = self._next_span
+            if topic in behind:
+                self._behind[self._next_span] = after
             starts.append(SpanStart(self._next_span, self._node_id, consumer, topic, after, now))
         self._write([*ended, *starts])
+
+    def caught_up(self, connection_id: str) -> None:
+        """A connection's replays are through: it was sent all that its spans stand for."""
+        for span in self._open.get(connection_id, {}).values():
+            self._behind.pop(span, None)
 
     def resent(self, consumer: str, topic: str, after: int, through: int) -> None:
         """A consumer was sent a topic's sequences behind one and up to another."""
@@ -75,10 +93,10 @@ class Deliveries:
         stalled_at: float | None = None,
     ) -> list[SpanEnd]:
         now, through = self._clock.now(), self._delivered()
+        ended = [spans.pop(topic) for topic in topics if topic in spans]
         return [
-            SpanEnd(spans.pop(topic), through, now, reason, stalled_at)
-            for topic in topics
-            if topic in spans
+            SpanEnd(span, self._behind.pop(span, through), now, reason, stalled_at)
+            for span in ended
         ]
 
     def _write(self, deliveries: Sequence[SpanStart | SpanEnd | Resent]) -> None:

@@ -115,19 +115,30 @@ class Subscribing:
             self._hub.leave(subscriber, new)
             for topic in new:
                 self._hub.release(subscriber, topic)
+            if any(_is_live(subscriber, topic) for topic in new):
+                connection.close("subscribe failed")  # what was held, it should have got
             raise
         answer = self._answer(subscriber, request, plan)
         connection.send(Broadcast("subscribed", [encode(answer)]))
         self._go_live(subscriber, plan, holds)
         self.on_join(subscriber.consumer, request.topics, self._broker.clock.now())
-        if subscriber.is_named:
+        replays = [replay for replay in plan.replays.values() if replay.count]
+        if subscriber.is_named and not subscriber.is_gone:
+            behind = {
+                topic
+                for topic, found in plan.positions.items()
+                if any(p.topic in plan.replays and plan.replays[p.topic].count for p in found)
+            }
             self._deliveries.begin(
-                connection.connection_id, subscriber.consumer, request.topics, plan.position
+                connection.connection_id,
+                subscriber.consumer,
+                request.topics,
+                plan.position,
+                behind,
             )
         try:
-            for replay in plan.replays.values():
-                if replay.count:
-                    self._catch_up(subscriber, replay)
+            if all(self._catch_up(subscriber, replay) for replay in replays):
+                self._deliveries.caught_up(connection.connection_id)
         except BaseException:
             connection.close("replay failed")  # half a replay must not look like a whole one
             raise
@@ -187,8 +198,14 @@ class Subscribing:
         Tried again where more was published during the reading than a hold keeps.
         """
         now = self._broker.clock.now()
+        # What is live already by a pattern stays so, unless it is replayed.
+        held = [
+            topic
+            for topic in new
+            if _start_of(request, topic, topic) is not None or not _is_live(subscriber, topic)
+        ]
         for _ in range(MAX_TRIES):
-            holds = {topic: Hold() for topic in new}
+            holds = {topic: Hold() for topic in held}
             for topic, hold in holds.items():
                 self._hub.hold_back(subscriber, topic, hold)
             for topic in request.topics:
@@ -249,7 +266,11 @@ class Subscribing:
         def joined(topic: str) -> list[JoinedTopic]:
             return [_joined(p, plan.replays.get(p.topic)) for p in plan.positions[topic]]
 
-        topics = [_summary(topic, joined(topic)) for topic in request.topics]
+        is_same_log = request.epoch in (None, self._epoch)
+        topics = [
+            _summary(topic, joined(topic), _has_all(request, topic, plan, is_same_log))
+            for topic in request.topics
+        ]
         return Subscribed("ok", self._epoch, subscriber.consumer, topics)
 
     def _go_live(self, subscriber: Subscriber, plan: Plan, holds: Mapping[str, Hold]) -> None:
@@ -270,19 +291,23 @@ class Subscribing:
                 ],
             )
 
-    def _catch_up(self, subscriber: Subscriber, replay: Replay) -> None:
-        """Replay a topic up to the present and join it there.
+    def _catch_up(self, subscriber: Subscriber, replay: Replay) -> bool:
+        """Replay a topic up to the present and join it there; False: the connection ended.
 
         A page that was the last one while a hold was on it is the present: what came since is in
         the hold. So a hold is begun as soon as the page before it was short.
         """
         topic = replay.topic
         self._hub.hold_back(subscriber, topic, None)
-        cursor = self._replay_unconsumed(subscriber, replay)
+        start = cursor = self._replay_unconsumed(subscriber, replay)
         hold = Hold() if replay.last - cursor < PAGE else None
         while self._has_room(subscriber):
             self._hub.hold_back(subscriber, topic, hold)
             page = self._log(topic, cursor)
+            if page is None:
+                raise Unavailable(
+                    f"The topic {topic!r} was trimmed while it was replayed; subscribe again"
+                )
             _send(subscriber, page.messages, replayed_through=replay.last)
             if page.messages:
                 cursor = page.messages[-1].sequence
@@ -294,15 +319,17 @@ class Subscribing:
                     self._hub.release(subscriber, topic)
                     fresh = [m for m in hold.messages if m.sequence > cursor]
                     _send(subscriber, fresh)
-                    self._note(subscriber, replay, fresh[-1].sequence if fresh else cursor)
-                    return
+                    self._note(subscriber, topic, start, fresh[-1].sequence if fresh else cursor)
+                    return True
             if page.is_last or replay.last - cursor < PAGE:
                 hold = Hold()
+        return False
 
     def _replay_unconsumed(self, subscriber: Subscriber, replay: Replay) -> int:
         """Send what a consumer has not consumed; the sequence from which the log goes on."""
         if not replay.is_unconsumed:
             return replay.after
+        start: int | None = None
         cursor, left = 0, replay.count
         while left and self._has_room(subscriber):
             page = self._readers.read(
@@ -311,19 +338,30 @@ class Subscribing:
                 )
             )
             _send(subscriber, page.messages, replayed_through=replay.last)
+            if page.messages:
+                start = page.messages[0].sequence - 1 if start is None else start
+                cursor = page.messages[-1].sequence
+                left -= len(page.messages)
             if page.is_last:
                 break
-            cursor = page.messages[-1].sequence
-            left -= len(page.messages)
+        if start is not None:
+            self._note(subscriber, replay.topic, start, cursor)
         return replay.last
 
-    def _note(self, subscriber: Subscriber, replay: Replay, through: int) -> None:
+    def _note(self, subscriber: Subscriber, topic: str, after: int, through: int) -> None:
         """Keep for the ledger what was sent from the log."""
-        if subscriber.is_named and not subscriber.is_gone:
-            self._deliveries.resent(subscriber.consumer, replay.topic, replay.after, through)
+        if subscriber.is_named and not subscriber.is_gone and after < through:
+            self._deliveries.resent(subscriber.consumer, topic, after, through)
 
-    def _log(self, topic: str, after: int) -> Page:
-        return self._readers.read(lambda r: r.log(topic, after, PAGE, self._page_bytes))
+    def _log(self, topic: str, after: int) -> Page | None:
+        """What follows a sequence; None: retention has deleted some of it by now."""
+
+        def read(reader: Reader) -> Page | None:
+            if reader.position(topic).first > after + 1:
+                return None
+            return reader.log(topic, after, PAGE, self._page_bytes)
+
+        return self._readers.read(lambda reader: reader.snapshot(read))
 
     def _has_room(self, subscriber: Subscriber) -> bool:
         """Wait until a subscriber can take a page; one that stays full is closed as slow."""
@@ -363,6 +401,24 @@ def _start_of(request: Subscribe, wanted: str, topic: str) -> After | None:
     return None
 
 
+def _is_live(subscriber: Subscriber, topic: str) -> bool:
+    """Whether a connection gets a topic's messages by one of its patterns."""
+    return any(is_pattern(each) and matches(each, topic) for each in subscriber.subscriptions)
+
+
+def _has_all(request: Subscribe, wanted: str, plan: Plan, is_same_log: bool) -> bool:
+    """Whether the log has every topic whose sequence a pattern's subscriber had come to."""
+    if not is_pattern(wanted) or not isinstance(request.after, Mapping):
+        return is_same_log or not isinstance(request.after, int)
+    known = {position.topic for position in plan.positions[wanted]}
+    return not any(
+        isinstance(start, int)
+        and matches(wanted, topic)
+        and (not is_same_log if is_pattern(topic) else start > 0 and topic not in known)
+        for topic, start in request.after.items()
+    )
+
+
 def _joined(position: TopicPosition, replay: Replay | None) -> JoinedTopic:
     return JoinedTopic(
         position.topic,
@@ -373,7 +429,7 @@ def _joined(position: TopicPosition, replay: Replay | None) -> JoinedTopic:
     )
 
 
-def _summary(wanted: str, joined: Sequence[JoinedTopic]) -> JoinedTopic:
+def _summary(wanted: str, joined: Sequence[JoinedTopic], has_all: bool) -> JoinedTopic:
     if not is_pattern(wanted):
         return joined[0]
     return JoinedTopic(
@@ -381,7 +437,7 @@ def _summary(wanted: str, joined: Sequence[JoinedTopic]) -> JoinedTopic:
         max((each.sequence for each in joined), default=0),
         min((each.first for each in joined), default=1),
         sum(each.replayed for each in joined),
-        all(each.recovered for each in joined),
+        has_all and all(each.recovered for each in joined),
         joined,
     )
 
