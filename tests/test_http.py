@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -11,11 +13,13 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from loops import BACKENDS, Serving, run_on_loop, serving
 from python_pubsub_server.runtime import Runtime
-from python_pubsub_server.transport.http import take_over
+from python_pubsub_server.transport.http import Limits, take_over
+from python_pubsub_server.transport.http.requests import Refusal, Request, RequestParser
 
 Story = Callable[[Runtime], Any]
 Live = Callable[[Story], Any]
@@ -348,3 +352,537 @@ def test_a_socket_taken_over_outlives_its_request_and_the_server(live: Live) -> 
         return b"".join(pieces)
 
     assert live(story) == b"early and late"
+
+
+# Requests, one after the other
+
+
+def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """What the application saw of a request, as JSON."""
+    seen = {
+        name: value
+        for name, value in environ.items()
+        if isinstance(value, str) and not name.startswith(("wsgi.", "REMOTE_", "SERVER_"))
+    }
+    body = json.dumps(seen | {"body": environ["wsgi.input"].read().decode("latin-1")}).encode()
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [body]
+
+
+def bodies(answer: bytes) -> list[Any]:
+    """The JSON bodies of answers that came one after the other."""
+    found = []
+    while answer:
+        head, _, answer = answer.partition(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        found.append(json.loads(answer[:length]))
+        answer = answer[length:]
+    return found
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ")[1])
+
+
+def seen_by(backend: str, *requests: bytes, **options: Any) -> list[Any]:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, echo, **options) as served:
+            return served.exchange(*requests)
+
+    return bodies(run_on_loop(backend, story))
+
+
+def post(path: str, body: bytes, *headers: bytes) -> bytes:
+    lines = b"".join(header + b"\r\n" for header in headers)
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n"
+    return head % (path.encode(), lines, len(body)) + body
+
+
+def test_pipelined_requests_are_answered_in_their_order(backend: str) -> None:
+    requests = [post(f"/{number}", b"n%d" % number) for number in range(50)]
+    seen = seen_by(backend, b"".join(requests) + LAST)
+    assert [each["PATH_INFO"] for each in seen[:-1]] == [f"/{number}" for number in range(50)]
+    assert [each["body"] for each in seen[:-1]] == [f"n{number}" for number in range(50)]
+
+
+def test_a_request_may_come_byte_by_byte(backend: str) -> None:
+    request = post("/slow", b"body", b"X-One: 1")
+    pieces = [request[at : at + 1] for at in range(len(request))]
+    (seen, _) = seen_by(backend, *pieces, LAST)
+    assert (seen["PATH_INFO"], seen["HTTP_X_ONE"], seen["body"]) == ("/slow", "1", "body")
+
+
+def test_an_environ_says_what_was_asked(backend: str) -> None:
+    (seen,) = seen_by(
+        backend,
+        b"GET /a%20b/%C3%A9?x=%20y HTTP/1.1\r\nHost: here\r\nX-Twice: 1\r\nx-twice: 2 \r\n"
+        b"Under_Score: no\r\nCookie: a=1\r\nCookie: b=2\r\nConnection: close\r\n\r\n",
+    )
+    assert seen == {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/a b/\xc3\xa9",
+        "RAW_URI": "/a%20b/%C3%A9?x=%20y",
+        "QUERY_STRING": "x=%20y",
+        "HTTP_HOST": "here",
+        "HTTP_X_TWICE": "1,2",
+        "HTTP_COOKIE": "a=1; b=2",
+        "HTTP_CONNECTION": "close",
+        "body": "",
+    }
+
+
+def test_a_body_in_chunks_is_put_together_and_its_trailers_are_dropped(backend: str) -> None:
+    request = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3;extension=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Evil: 1\r\n\r\n"
+    )
+    (seen, after) = seen_by(backend, request + LAST)
+    assert (seen["body"], seen["CONTENT_LENGTH"]) == ("abcde", "5")
+    assert "HTTP_X_EVIL" not in seen and "HTTP_X_EVIL" not in after
+
+
+def test_an_upgrade_that_is_declined_keeps_its_body(backend: str) -> None:
+    upgrade = (b"Connection: Upgrade", b"Upgrade: h2c")
+    seen = seen_by(backend, post("/1", b"one", *upgrade) + post("/2", b"two") + UPGRADE + LAST)
+    assert [each["body"] for each in seen] == ["one", "two", "", ""]
+
+
+def test_the_path_of_an_absolute_target_counts_and_so_does_its_host(backend: str) -> None:
+    (seen,) = seen_by(backend, b"GET http://there/p?q HTTP/1.0\r\nHost: here\r\n\r\n")
+    assert (seen["HTTP_HOST"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("there", "/p", "q")
+
+
+def test_who_expects_a_word_before_the_body_gets_it(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def talk() -> tuple[bytes, bytes]:
+            with socket.create_connection(served.address, timeout=5) as client:
+                request = post("/", b"late", b"Expect: 100-continue", b"Connection: close")
+                client.sendall(request[:-4])
+                word = client.recv(1000)
+                client.sendall(b"late")
+                answer = b""
+                while piece := client.recv(1000):
+                    answer += piece
+                return word, answer
+
+        with serving(runtime, echo) as served:
+            word, answer = served.clients.run(talk, timeout=10)
+        assert word == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert bodies(answer)[0]["body"] == "late"
+
+    live(story)
+
+
+def test_http_1_0_is_kept_alive_only_where_it_asks(backend: str) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            return served.exchange(
+                b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"
+            )
+
+    answer = run_on_loop(backend, story)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert answer.count(b"Connection: keep-alive") == 1
+    assert answer.count(b"Connection: close") == 1
+
+
+def test_an_answer_says_when_and_not_by_what(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            return served.exchange(LAST)
+
+    head = live(story).split(b"\r\n\r\n")[0]
+    assert b"\r\nDate: " in head and head.endswith(b"Content-Length: 5")
+    assert b"server" not in head.lower()
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_an_answer_without_a_body_has_none(live: Live, status: str) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response(status, [("Content-Length", "5")])
+        return [b"wrong"]
+
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, app) as served:
+            return served.exchange(GET + LAST)
+
+    answer = live(story)
+    assert answer.count(b"HTTP/1.1 " + status.encode()) == 2
+    assert b"wrong" not in answer and b"Content-Length" not in answer
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[("X-Bad", "a\r\nX-Evil: 1")], [("X-Bad", "a\nb")], [("Content-Length", "99")]],
+)
+def test_an_answer_that_would_deceive_is_an_error(
+    live: Live, headers: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", headers)
+        return [b"short"]
+
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, app) as served:
+            return served.exchange(GET)
+
+    answer = live(story)
+    assert status_of(answer) == 500 and b"Evil" not in answer
+    assert "uncaught error in a request" in caplog.text
+
+
+def test_a_stream_that_breaks_does_not_look_complete(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"first"
+        raise ValueError("a bug in the middle")
+
+    def story(runtime: Runtime) -> str:
+        def read() -> str:
+            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=5)
+            try:
+                client.request("GET", "/")
+                client.getresponse().read()
+            except (http.client.IncompleteRead, ConnectionError) as error:
+                return type(error).__name__
+            finally:
+                client.close()
+            return "complete"
+
+        with serving(runtime, app) as served:
+            return str(served.clients.run(read, timeout=10))
+
+    assert live(story) in ("IncompleteRead", "ConnectionResetError")
+    assert "a bug in the middle" in caplog.text
+
+
+# Direct routes
+
+
+def test_direct_routes_answer_now_or_later_in_the_order_of_the_requests(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        def later(environ: dict[str, Any], respond: Callable[..., None]) -> None:
+            runtime.after(0.01, respond, 200, (("X-Kind", "later"),), b"1")
+
+        def now(environ: dict[str, Any], respond: Callable[..., None]) -> None:
+            respond(201, (("X-Kind", "now"),), environ["wsgi.input"].read())
+            respond(200, (), b"a second answer")
+
+        direct = {("GET", "/later"): later, ("POST", "/now"): now}
+        with serving(runtime, hello, direct=direct) as served:
+            return served.exchange(
+                b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n" + post("/now", b"2") + LAST
+            )
+
+    answer = live(story)
+    kinds = [answer.index(kind) for kind in (b"X-Kind: later", b"X-Kind: now", b"hello")]
+    assert kinds == sorted(kinds)
+    assert b"HTTP/1.1 201 Created\r\n" in answer and b"second" not in answer
+
+
+def test_a_thousand_direct_answers_at_once_do_not_nest(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        def now(environ: dict[str, Any], respond: Callable[..., None]) -> None:
+            respond(200, (), b"x")
+
+        with serving(runtime, hello, direct={("GET", "/"): now}) as served:
+            return served.exchange(GET * 2000 + LAST)
+
+    assert live(story).count(b"HTTP/1.1 200 OK") == 2001
+
+
+def test_a_direct_route_that_fails_or_stays_silent_is_an_error(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    def story(runtime: Runtime) -> tuple[bytes, bytes, bytes]:
+        late: list[Callable[..., None]] = []
+        clock = [0.0]
+        silent = runtime.event()
+
+        def fail(environ: dict[str, Any], respond: Callable[..., None]) -> None:
+            raise ValueError("a bug in a route")
+
+        def wait(environ: dict[str, Any], respond: Callable[..., None]) -> None:
+            late.append(respond)
+            silent.set()
+
+        direct = {("GET", "/fail"): fail, ("GET", "/wait"): wait}
+        with serving(runtime, hello, direct=direct, clock=lambda: clock[0]) as served:
+            failed = served.exchange(b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
+            got: list[bytes] = []
+            request = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+            client = runtime.spawn(lambda: got.append(served.exchange(request)))
+            assert silent.wait(5)
+            clock[0] += 61
+            served.server.sweep()
+            assert client.wait(5)
+            late[0](200, (), b"too late")
+            return failed, got[0], served.exchange(LAST)
+
+    failed, timed_out, after = live(story)
+    assert status_of(failed) == 500 and "a bug in a route" in caplog.text
+    assert status_of(timed_out) == 503 and b"Retry-After: 1" in timed_out
+    assert json.loads(timed_out.split(b"\r\n\r\n")[1])["code"] == "unavailable"
+    assert after.endswith(b"hello")
+
+
+# Limits
+
+
+def test_a_body_over_the_bound_is_refused_before_it_is_read(backend: str) -> None:
+    def story(runtime: Runtime) -> list[bytes]:
+        with serving(runtime, hello, max_body=lambda environ: 1000) as served:
+            return [
+                served.exchange(post("/", b"x" * 500_000)),
+                served.exchange(
+                    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                    b"3e8\r\n%b\r\n" % (b"x" * 1000) + b"1\r\nx\r\n",
+                ),
+                served.exchange(post("/", b"x" * 1000), LAST),
+            ]
+
+    refused, chunked, taken = run_on_loop(backend, story)
+    for answer in (refused, chunked):
+        assert status_of(answer) == 413 and b"Connection: close" in answer
+        assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == "too_large"
+    assert status_of(taken) == 200
+
+
+def test_a_body_without_end_is_read_for_a_while_only(live: Live) -> None:
+    def story(runtime: Runtime) -> int:
+        def send_for_ever() -> int:
+            sent = 0
+            with socket.create_connection(served.address, timeout=5) as client:
+                client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+                try:
+                    while sent < 2**30:
+                        sent += client.send(b"x" * 65536)
+                except ConnectionError:
+                    pass
+            return sent
+
+        with serving(runtime, hello) as served:
+            return int(served.clients.run(send_for_ever, timeout=20))
+
+    assert live(story) < 2**30
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: x\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: \x00\r\n\r\n", 400),
+        (b"GET x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: \r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 1\r\n\r\nx", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET /" + b"x" * 8192 + b" HTTP/1.1\r\n", 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
+        (b"\r\n" * 40_000, 431),
+        (GET[:-2] + b"X-Long" + b"x" * 300 + b": 1\r\n\r\n", 431),
+    ],
+)
+def test_what_readers_could_take_for_different_requests_is_refused(
+    request_: bytes, status: int
+) -> None:
+    """Fed as a whole and in pieces: a parser without I/O needs no server."""
+    for size in (len(request_), 1000, 7):
+        parser = RequestParser({}, Limits(), lambda environ: 1000)
+        for start in range(0, len(request_), size):
+            parser.feed(request_[start : start + size])
+        (refusal,) = parser.requests
+        assert isinstance(refusal, Refusal)
+        assert refusal.status == status
+        assert json.loads(refusal.body)["status"] == "error"
+        assert parser.is_over
+
+
+def test_what_came_before_a_malformed_request_is_answered(backend: str) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            return served.exchange(GET + b"nonsense\r\n\r\n")
+
+    answer = run_on_loop(backend, story)
+    assert answer.startswith(b"HTTP/1.1 200 OK") and b"hello" in answer
+    assert b"HTTP/1.1 400 Bad Request" in answer
+
+
+def test_a_large_body_is_put_together_once() -> None:
+    parser = RequestParser({}, Limits(), lambda environ: 2**26)
+    body = os.urandom(2**16) * 512
+    request = post("/", body)
+    for start in range(0, len(request), 2**16):
+        parser.feed(request[start : start + 2**16])
+    (whole,) = parser.requests
+    assert isinstance(whole, Request)
+    assert whole.environ["wsgi.input"].read() == body
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds"),
+    [
+        (b"", 75),
+        (GET, 75),
+        (b"GET / HT", 10),
+        (GET + b"GET / HT", 10),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx", 60),
+    ],
+)
+def test_who_says_nothing_for_too_long_is_closed(live: Live, sent: bytes, seconds: float) -> None:
+    def story(runtime: Runtime) -> None:
+        clock = [1000.0]
+        read = runtime.event()
+
+        def seen(environ: dict[str, Any]) -> int:
+            read.set()
+            return 100
+
+        with serving(runtime, hello, clock=lambda: clock[0], max_body=seen) as served:
+            client = socket.create_connection(served.address, timeout=5)
+            client.sendall(sent)
+            if sent.startswith(GET):
+                assert served.clients.run(client.recv, 1000).endswith(b"hello")
+            # Another connection's answer comes after what was sent here has been read.
+            served.exchange(LAST)
+            clock[0] += seconds - 1
+            served.server.sweep()
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+            client.settimeout(5)
+            clock[0] += 1
+            served.server.sweep()
+            assert served.clients.run(client.recv, 1) == b""
+            client.close()
+
+    live(story)
+
+
+# Slow readers
+
+
+def test_a_slow_reader_holds_up_nobody_and_gets_everything(live: Live) -> None:
+    large = os.urandom(2**20) * 16
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [])
+        return [large if environ["PATH_INFO"] == "/large" else b"hello"]
+
+    def story(runtime: Runtime) -> tuple[bytes, bytes]:
+        def finish() -> bytes:
+            got = bytearray()
+            while piece := client.recv(2**20):
+                got += piece
+            return bytes(got)
+
+        with serving(runtime, app) as served:
+            client = socket.create_connection(served.address, timeout=10)
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + LAST)
+            assert served.clients.run(client.recv, 1) == b"H"
+            other = served.exchange(LAST)
+            rest = served.clients.run(finish, timeout=15)
+            client.close()
+            return other, rest
+
+    other, rest = live(story)
+    assert other.endswith(b"hello")
+    assert large in rest and rest.endswith(b"hello")
+
+
+def test_who_does_not_read_is_closed_in_the_end(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        clock = [1000.0]
+        ended = runtime.event()
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+            start_response("200 OK", [])
+            try:
+                while True:
+                    yield b"x" * 2**16
+            finally:
+                ended.set()
+
+        with serving(runtime, app, clock=lambda: clock[0]) as served:
+            client = socket.create_connection(served.address, timeout=5)
+            client.sendall(GET)
+            assert served.clients.run(client.recv, 1) == b"H"
+            while not ended.wait(0.01):
+                clock[0] += 61
+                served.server.sweep()
+            client.close()
+
+    live(story)
+
+
+# Life
+
+
+def test_many_connections_leave_nothing_behind(live: Live) -> None:
+    def story(runtime: Runtime) -> tuple[int, int]:
+        process = psutil.Process()
+
+        def come_and_go(count: int) -> None:
+            for number in range(count):
+                with socket.create_connection(served.address, timeout=10) as client:
+                    if number % 4 == 1:
+                        client.sendall(b"GET / HT")
+                    if number % 4 == 2:
+                        client.sendall(GET)
+                        client.recv(1000)
+                    if number % 4 == 3:
+                        client.sendall(post("/", b"x" * 100)[:-10])
+
+        def left() -> tuple[int, int]:
+            assert served.server.wait_empty(5)
+            gc.collect()
+            kinds = (RequestParser, type(served.server))
+            return process.num_fds(), sum(isinstance(each, kinds) for each in gc.get_objects())
+
+        with serving(runtime, hello) as served:
+            served.clients.run(come_and_go, 100)
+            before = left()
+            served.clients.run(come_and_go, 2000)
+            assert left() == before
+
+    live(story)
+
+
+def test_drain_answers_a_request_that_was_not_read_yet(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, hello) as served:
+            client = socket.create_connection(served.address, timeout=5)
+            client.sendall(GET)
+            assert served.clients.run(client.recv, 1000).endswith(b"hello")
+            client.sendall(GET)  # and the loop has no turn before the drain begins
+            assert served.server.drain(5)
+            answer = served.clients.run(client.recv, 1000)
+            client.close()
+            return bytes(answer)
+
+    answer = live(story)
+    assert answer.endswith(b"hello") and b"Connection: close" in answer
+
+
+def test_only_an_upgrade_can_be_taken_over(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        take_over(environ)
+        return []
+
+    def story(runtime: Runtime) -> bytes:
+        with serving(runtime, app) as served:
+            return served.exchange(GET)
+
+    assert status_of(live(story)) == 500
+    assert "only the connection of a request for an upgrade" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,6 +106,7 @@ def is_local_request(environ: Mapping[str, Any]) -> bool:
     )
 
 
+@lru_cache(64)
 def is_loopback(address: str) -> bool:
     try:
         parsed = ip_address(address.partition("%")[0])
@@ -114,6 +116,7 @@ def is_loopback(address: str) -> bool:
     return bool((mapped or parsed).is_loopback)
 
 
+@lru_cache(64)  # both are asked of every request, and few answers are new
 def is_local_host(host: str) -> bool:
     """Whether a Host header names this machine: localhost or an address."""
     try:

@@ -12,7 +12,7 @@ CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 
 
-@lru_cache(256)
+@lru_cache(64)
 def direct_head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
     """The status line and headers of an answer like others before it; see `head`."""
     return head(f"{status} {HTTPStatus(status).phrase}", headers)

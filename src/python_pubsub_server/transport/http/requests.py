@@ -27,6 +27,9 @@ MaxBody = Callable[[Environ], int]
 SINGLE = frozenset(("HTTP_HOST", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"))
 
 
+MAX_NAME = 256  # of a header; they are remembered
+
+
 class Refusal(Exception):
     """A request that is not given to the application; its connection ends with the answer."""
 
@@ -136,7 +139,8 @@ class RequestParser:
             environ = self._environ = self._base.copy()
         self._fields += 1
         self._size += len(name) + len(value) + 4
-        if self._fields > self._limits.headers or self._size > self._limits.head_bytes:
+        limits = self._limits
+        if self._fields > limits.headers or self._size > limits.head_bytes or len(name) > MAX_NAME:
             raise too_many_headers()
         key = key_of(name)
         if key is None:

@@ -79,6 +79,10 @@ class HTTPServer:
         self.draining = True
         for connection in list(self._connections):
             connection.wind_up()
+        return self.wait_empty(timeout)
+
+    def wait_empty(self, timeout: float) -> bool:
+        """Wait until no connection is left; False: there still is one."""
         return not self._connections or self._empty.wait(timeout)
 
     def stop(self) -> None:
