@@ -61,7 +61,17 @@ def test_a_request_without_an_address_is_refused() -> None:
         CLOSED.admit({"REQUEST_METHOD": "GET"})
 
 
-@pytest.mark.parametrize("header", ["HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "HTTP_X_FORWARDED_FOR",
+        "HTTP_FORWARDED",
+        "HTTP_X_REAL_IP",
+        "HTTP_X_FORWARDED_HOST",
+        "HTTP_X_FORWARDED_PROTO",
+        "HTTP_VIA",
+    ],
+)
 @pytest.mark.parametrize("value", ["127.0.0.1", "8.8.8.8", "for=127.0.0.1", ""])
 def test_what_a_proxy_forwards_comes_from_elsewhere(header: str, value: str) -> None:
     with pytest.raises(Forbidden):
@@ -187,3 +197,52 @@ def test_a_listed_origin_does_not_open_the_server_to_other_machines() -> None:
     assert gate.allows_origin("http://any.example", request())
     with pytest.raises(Forbidden):
         gate.admit(request("8.8.8.8", method="POST", HTTP_ORIGIN="http://any.example"))
+
+
+# What lets a page of another origin read an answer
+
+LISTED = Gate(allow_anonymous=False, cors_origins=("https://app.example/", "http://b.example:81"))
+
+
+@pytest.mark.parametrize("origin", ["https://app.example", "http://b.example:81"])
+def test_a_listed_page_may_read_what_it_is_answered(origin: str) -> None:
+    headers = dict(LISTED.cors_headers(request(HTTP_ORIGIN=origin)))
+    assert headers["Access-Control-Allow-Origin"] == origin
+    assert headers["Vary"] == "Origin"
+    assert "Link" in headers["Access-Control-Expose-Headers"]
+    assert "Retry-After" in headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Methods" not in headers
+    assert "Access-Control-Allow-Credentials" not in headers
+
+
+def test_a_listed_page_is_told_what_it_may_send() -> None:
+    asking = request(
+        method="OPTIONS",
+        HTTP_ORIGIN="https://app.example",
+        HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST",
+    )
+    headers = dict(LISTED.cors_headers(asking))
+    assert headers["Access-Control-Allow-Methods"] == "GET, POST"
+    assert headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, Prefer"
+    assert int(headers["Access-Control-Max-Age"]) > 0
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://app.example", "null", "", "http://[", None]
+)
+def test_no_other_page_may_read_anything(origin: str | None) -> None:
+    more = {} if origin is None else {"HTTP_ORIGIN": origin}
+    for method in ("GET", "OPTIONS"):
+        asking = request(method=method, HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST", **more)
+        assert LISTED.cors_headers(asking) == ()
+
+
+def test_without_a_list_no_page_is_told_anything() -> None:
+    for origin in ("http://localhost:5000", "https://app.example"):
+        assert CLOSED.cors_headers(request(HTTP_ORIGIN=origin)) == ()
+
+
+def test_a_star_lists_every_origin_by_its_name() -> None:
+    gate = Gate(allow_anonymous=True, cors_origins=("*",))
+    headers = dict(gate.cors_headers(request(HTTP_ORIGIN="https://any.example")))
+    assert headers["Access-Control-Allow-Origin"] == "https://any.example"

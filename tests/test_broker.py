@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from loops import run_on_loop
+from python_pubsub_server import broker as broker_module
 from python_pubsub_server.auth import Identity
-from python_pubsub_server.broker import Announcer, Broker
+from python_pubsub_server.broker import MAX_PART_BYTES, Announcer, Broker
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.errors import NotFound, RequestError, Unavailable
 from python_pubsub_server.hub import Hub
-from python_pubsub_server.journal import Journal
+from python_pubsub_server.journal import Entry, Journal
 from python_pubsub_server.model import Claim, Published
 from python_pubsub_server.rates import Rates
 from python_pubsub_server.runtime import Runtime
@@ -34,15 +37,19 @@ class Listener:
 
     def __init__(self) -> None:
         self.messages = 0
+        self.broadcasts: list[Broadcast] = []
+        self.backlog = 0
+        self.closed_as: str | None = None
 
     def send(self, broadcast: Broadcast) -> None:
+        self.broadcasts.append(broadcast)
         self.messages += len(broadcast.payloads)
 
     def wait_drained(self, timeout: float) -> bool:
         return True
 
     def close(self, reason: str) -> None:
-        raise AssertionError("nobody closes this")
+        self.closed_as = reason
 
 
 class Story:
@@ -118,6 +125,66 @@ def test_what_is_published_is_stored_delivered_and_answered(tell: Tell) -> None:
         assert story.readers.read(lambda reader: reader.position("news")).sequence == 2
 
     tell(tale)
+
+
+def test_a_big_batch_is_delivered_in_parts_in_order_before_it_is_answered(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        heard_at_answer: list[int] = []
+        is_answered = story.runtime.event()
+
+        def answer(outcome: Any) -> None:
+            heard_at_answer.append(story.listener.messages)
+            is_answered.set()
+
+        size = MAX_PART_BYTES // 10
+        drafts = [draft(message_id=str(n), message="x" * size) for n in range(35)]
+        story.broker.journal.append(Entry(answer, drafts=drafts))
+        story.broker.publish_soon(ANN, draft(message_id="later"), lambda _: None)
+        assert is_answered.wait(PATIENCE)
+        assert heard_at_answer == [35]
+        parts = [
+            [json.loads(each)["sequence"] for each in broadcast.payloads]
+            for broadcast in story.listener.broadcasts
+        ]
+        assert len(parts) == 4
+        assert [n for part in parts for n in part] == list(range(1, 36))
+        for broadcast in story.listener.broadcasts:
+            assert sum(len(each) for each in broadcast.payloads) <= MAX_PART_BYTES + 100
+
+    tell(tale)
+
+
+def test_messages_larger_than_a_part_leave_one_by_one(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        text = "x" * (MAX_PART_BYTES + 1)
+        drafts = [draft(message_id=str(n), message=text) for n in range(3)]
+        assert len(story.broker.publish(ANN, drafts)) == 3
+        assert [len(each.payloads) for each in story.listener.broadcasts] == [1, 1, 1]
+
+    tell(tale)
+
+
+def test_a_reader_that_has_stopped_does_not_hold_up_the_publishers(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.listener.backlog = 2 * MAX_PART_BYTES
+        drafts = [draft(message_id=str(n), message="x" * MAX_PART_BYTES) for n in range(3)]
+        assert len(story.broker.publish(ANN, drafts)) == 3
+        assert story.listener.messages == 3
+
+    with patch.object(broker_module, "MAX_TURNS", 3):
+        tell(tale)
+
+
+def test_a_delivery_that_fails_sends_everybody_to_the_log(
+    tell: Tell, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tale(story: Story) -> None:
+        with patch.object(story.listener, "send", side_effect=RuntimeError("broken")):
+            assert story.published("a") == [(1, False)]
+        assert story.listener.closed_as == "delivery failed"
+
+    tell(tale)
+    assert [record.msg for record in caplog.records] == ["answer_failed"]
 
 
 def test_a_repeated_publish_is_stored_and_delivered_once(tell: Tell) -> None:

@@ -12,7 +12,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from loops import run_on_loop
-from python_pubsub_server import __version__
+from python_pubsub_server import __version__, wire
+from python_pubsub_server.auth import Identity
 from python_pubsub_server.config import Settings
 from python_pubsub_server.model import Claim
 from python_pubsub_server.node import Node
@@ -25,12 +26,15 @@ from python_pubsub_server.transport.connection import Broadcast
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 LIMIT = 20_000
+PATIENCE = 10.0
 
 
 class Listener:
     """A connection to which nothing needs to come."""
 
     address = "127.0.0.1"
+    stalled_at: float | None = None
+    backlog = 0
 
     def __init__(self, connection_id: str) -> None:
         self.connection_id = connection_id
@@ -513,6 +517,218 @@ def test_an_empty_server_has_empty_pages(tell: Tell) -> None:
         assert server.get("/graph/state") == empty
 
     tell(tale)
+
+
+# One topic
+
+
+class LongPoll:
+    """A GET that waits for a message in a task of its own."""
+
+    def __init__(self, server: Server, path: str) -> None:
+        self.responses: list[TestResponse] = []
+        is_reading = server.runtime.event()
+        read = server.node.readers.read
+
+        def watched(query: Callable[[Any], Any]) -> Any:
+            result = read(query)
+            is_reading.set()
+            return result
+
+        with patch.object(server.node.readers, "read", watched):
+            self.task = server.runtime.spawn(self._ask, server, path)
+            assert is_reading.wait(PATIENCE)
+
+    def _ask(self, server: Server, path: str) -> None:
+        self.responses.append(server.ask("GET", path))
+
+    def answer(self) -> Any:
+        assert self.task.wait(PATIENCE)
+        (response,) = self.responses
+        assert response.status_code == 200
+        return response.json
+
+
+def test_a_topic_is_read_from_its_old_end(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        server.post("/publish/batch", [body("a", n) for n in range(5)])
+        page = server.get("/topics/a/messages", after=1, limit=2)
+        assert list(page) == ["epoch", "messages", "sequence", "first"]
+        assert (page["epoch"], page["sequence"], page["first"]) == (server.node.epoch, 5, 1)
+        assert [each["sequence"] for each in page["messages"]] == [2, 3]
+        assert len(server.get("/topics/a/messages")["messages"]) == 5
+        assert server.get("/topics/a/messages", after=5)["messages"] == []
+        assert server.get("/topics/never/messages") == {
+            "epoch": server.node.epoch,
+            "messages": [],
+            "sequence": 0,
+            "first": 1,
+        }
+
+    tell(tale)
+
+
+def test_a_long_poll_is_answered_by_the_next_message(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        server.publish("a/b", 1)
+        poll = LongPoll(server, "/topics/a%2Fb/messages?after=1&wait=60")
+        assert not poll.task.wait(0)
+        server.publish("a/b", 2)
+        assert [each["sequence"] for each in poll.answer()["messages"]] == [2]
+
+    tell(tale)
+
+
+def test_a_long_poll_is_answered_when_the_server_drains(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        poll = LongPoll(server, "/topics/a/messages?wait=60")
+        server.node.hub.ring()
+        assert poll.answer()["messages"] == []
+
+    tell(tale)
+
+
+def test_a_short_wait_ends_without_a_message(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        assert server.get("/topics/a/messages", wait="0.01")["messages"] == []
+        assert server.get("/topics/a/messages", after=3, wait=1)["messages"] == []
+
+    tell(tale)
+
+
+def test_the_ledger_of_a_message(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        client = Listener("carl")
+        request = wire.parse_subscribe(b'{"consumer":"carl","topics":["a"]}')
+        server.node.subscribing.subscribe(Identity("127.0.0.1"), client, request)
+        server.publish("a", 1)
+        server.consume("dora", "a", 1)
+        ledger = server.get("/topics/a/messages/1/deliveries")
+        carl, dora = ledger["consumers"]
+        assert ledger["message"] == server.get("/messages")[0]
+        assert carl == {
+            "consumer": "carl",
+            "delivered_at": ledger["message"]["timestamp"],
+            "consumed_at": None,
+        }
+        assert (dora["consumer"], dora["delivered_at"]) == ("dora", None)
+        assert dora["consumed_at"] == server.get("/consumptions")[0]["timestamp"]
+        assert ledger["pending"] == ["carl"]
+        for consumer, verdict in (
+            ("carl", "delivered"),
+            ("dora", "consumed"),
+            ("emil", "not_subscribed"),
+        ):
+            told = server.get("/topics/a/explain", consumer=consumer, sequence=1)
+            assert list(told) == ["verdict", "at", "detail"]
+            assert told["verdict"] == verdict
+        assert server.get("/topics/a/explain", consumer="x", sequence=9)["verdict"] == "unknown"
+
+    tell(tale)
+
+
+def test_a_message_that_is_not_there_has_no_ledger(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        server.publish("a", 1)
+        for path in ("/topics/a/messages/2/deliveries", "/topics/b/messages/1/deliveries"):
+            refused(server.ask("GET", path), 404, "not_found")
+
+    tell(tale)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/topics/a/messages?after=-1",
+        "/topics/a/messages?after=x",
+        "/topics/a/messages?after=1&after=2",
+        "/topics/a/messages?after=9999999999999999999",
+        "/topics/a/messages?limit=0",
+        "/topics/a/messages?wait=-1",
+        "/topics/a/messages?wait=nan",
+        "/topics/a/messages?wait=1e2",
+        "/topics/a/messages?wait=",
+        "/topics/a/messages?before=1",
+        "/topics/a*/messages",
+        "/topics/a%00/messages",
+        f"/topics/{'a' * 201}/messages",
+        "/topics/a/messages/x/deliveries",
+        "/topics/a/messages/-1/deliveries",
+        "/topics/a/messages/1/deliveries?x=1",
+        "/topics/a/explain",
+        "/topics/a/explain?consumer=c",
+        "/topics/a/explain?sequence=1",
+        "/topics/a/explain?consumer=&sequence=1",
+        "/topics/a/explain?consumer=c&sequence=1.5",
+    ],
+)
+def test_a_question_about_a_topic_that_has_no_meaning_is_refused(tell: Tell, path: str) -> None:
+    tell(lambda server: refused(server.ask("GET", path), 400, "invalid"))
+
+
+# Pages of other origins
+
+APP = "https://app.example"
+ALLOWED = "Access-Control-Allow-Origin"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/messages", 200),
+        ("/topics/a/messages", 200),
+        ("/messages?x=1", 400),
+        ("/topics/a/messages/9/deliveries", 404),
+        ("/nothing", 404),
+        ("/publish", 405),
+    ],
+)
+def test_listed_pages_may_read_every_answer_and_others_none(
+    tell: Tell, path: str, status: int
+) -> None:
+    def tale(server: Server) -> None:
+        for origin, allowed in ((APP, APP), ("https://evil.example", None)):
+            response = server.ask("GET", path, headers={"Origin": origin})
+            assert response.status_code == status
+            assert response.headers.get(ALLOWED) == allowed
+        assert ALLOWED not in server.ask("GET", path).headers
+
+    tell(tale, cors_origins=(APP,))
+
+
+def test_listed_pages_may_publish_and_read_what_was_refused(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        headers = {"Origin": APP}
+        for path, sent, status in (
+            ("/publish", body(), 200),
+            ("/publish", {}, 400),
+            ("/publish/batch", [body(number=2)], 200),
+        ):
+            response = server.post(path, sent, headers=headers)
+            assert (response.status_code, response.headers[ALLOWED]) == (status, APP)
+            assert response.headers["Vary"] == "Origin"
+        other = server.publish(number=3, headers={"Origin": "https://evil.example"})
+        refused(other, 403, "forbidden")
+        assert ALLOWED not in other.headers
+        assert len(server.get("/messages")) == 2
+
+    tell(tale, cors_origins=(APP,))
+
+
+def test_a_browser_asks_first_what_a_page_may_send(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        asking = {"Origin": APP, "Access-Control-Request-Method": "POST"}
+        for path in ("/publish", "/messages", "/topics/a/messages", "/nothing"):
+            response = server.ask("OPTIONS", path, headers=asking)
+            assert (response.status_code, response.data) == (204, b"")
+            assert response.headers[ALLOWED] == APP
+            assert "POST" in response.headers["Access-Control-Allow-Methods"]
+        evil = server.ask(
+            "OPTIONS", "/publish", headers=asking | {"Origin": "https://evil.example"}
+        )
+        assert not [name for name, _ in evil.headers if name.startswith("Access-Control")]
+
+    tell(tale, cors_origins=(APP,))
 
 
 # Health

@@ -40,6 +40,7 @@ class Client:
     """A connection that keeps what it is sent; `on_drain` says whether it takes a page."""
 
     address = "127.0.0.1"
+    backlog = 0
 
     def __init__(self, connection_id: str) -> None:
         self.connection_id = connection_id
@@ -59,10 +60,6 @@ class Client:
 
     def close(self, reason: str) -> None:
         self.closed_as = self.closed_as or reason
-
-    @property
-    def unsent(self) -> int:
-        return 0
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -632,3 +632,146 @@ def test_a_claim_with_a_monstrous_sequence_is_refused(sequence: bytes) -> None:
 def test_a_claim_has_good_names(changes: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         wire.parse_claim(claim(**changes))
+
+
+# Reading a topic
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (b'{"topic":"a"}', ("a", 0, 100)),
+        (b'{"topic":"$own","after":7}', ("$own", 7, 100)),
+        (b'{"topic":"a","after":0,"limit":1}', ("a", 0, 1)),
+        (b'{"topic":"a","limit":1000}', ("a", 0, 1_000)),
+        (b'{"topic":"a","limit":9223372036854775807}', ("a", 0, 1_000)),
+        (b'{"after":9223372036854775807,"topic":"a b","x":1}', ("a b", 2**63 - 1, 100)),
+    ],
+)
+def test_the_forms_of_history(text: bytes, wanted: tuple[str, int, int]) -> None:
+    assert wire.parse_history(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'"a"',
+        b'{"topic":""}',
+        b'{"topic":1}',
+        b'{"topic":"a*"}',
+        b'{"topic":"a","topic":"a"}',
+        b'{"topic":"a","after":-1}',
+        b'{"topic":"a","after":"1"}',
+        b'{"topic":"a","after":1.0}',
+        b'{"topic":"a","after":true}',
+        b'{"topic":"a","after":9223372036854775808}',
+        b'{"topic":"a","limit":0}',
+        b'{"topic":"a","limit":-5}',
+        b'{"topic":"a","limit":"10"}',
+        b'{"topic":"a","limit":1e400}',
+    ],
+)
+def test_history_takes_nothing_else(text: bytes) -> None:
+    with pytest.raises(Invalid):
+        wire.parse_history(text)
+
+
+# The short way through a plain publish
+
+odd_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+odd_names = odd_text | st.sampled_from(
+    [
+        *(
+            "t",
+            "$own",
+            "a*",
+            "*",
+            "",
+            "a\u200bb",
+            "\x7f",
+            "\x85",
+            "\ufeff",
+            "é",
+            "e\u0301",
+            "\u2028",
+        ),
+        *("a" * 200, "a" * 201, "😀" * 200),
+    ]
+)
+raw_values = st.one_of(
+    json_values.map(lambda value: json.dumps(value, ensure_ascii=False)),
+    json_values.map(json.dumps),
+    st.sampled_from(
+        [
+            "1e400", "-0", "-0.0", "1E5", "01", "1.", "NaN", "Infinity", "nul", "",
+            '{"a":1,"a":2}', '{"a":1,"\\u0061":2}', '{"a":{"b":1,"b":1}}', '"\\ud800"',
+            '"\\ud83d\\ude00"', '"a\tb"', '"\x7f"', '[1,]', '{"":""}', '{"\u2028":"\ufeff"}',
+            "18446744073709551616", "1" * 4_300, "1" * 4_301, " [ ] ", "[[]]", '"}"', '{"a":"\\""}',
+            "[" * 255 + "]" * 255, "[" * 256 + "]" * 256, "[" * 3_000 + "]" * 3_000,
+            "[" + "{}," * 300 + "1]", '{"a":' * 254 + "1" + "}" * 254,
+        ]
+    ),
+)  # fmt: skip
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """What looks like a publish: fields missing, repeated, added, in any order and spelling."""
+    names = draw(st.permutations(["topic", "message_id", "message", "producer"]))
+    names = names[: draw(st.sampled_from([4, 4, 4, 4, 3]))]
+    names += draw(st.lists(st.sampled_from([*names, "x", "message", "topic", "Topic"]), max_size=1))
+    spell = draw(st.sampled_from([json.dumps, lambda text: json.dumps(text, ensure_ascii=False)]))
+    fields = []
+    for name in names:
+        key = spell(name) if draw(st.integers(0, 9)) else f'"\\u{ord(name[0]):04x}{name[1:]}"'
+        is_name = name in ("topic", "message_id", "producer") and draw(st.integers(0, 9))
+        value = spell(draw(odd_names)) if is_name else draw(raw_values)
+        fields.append(draw(st.sampled_from(["", " ", "\n"])) + key + ":" + value)
+    around = draw(
+        st.sampled_from(["{%s}"] * 6 + [" {%s} ", "{%s", "[{%s}]", "{%s}x", "\ufeff{%s}"])
+    )
+    return (around % ",".join(fields)).encode()
+
+
+@given(bodies())
+@settings(max_examples=400, deadline=None)
+def test_the_short_way_comes_to_the_same_as_the_long_one(text: bytes) -> None:
+    plain = wire._plain_draft(text)
+    if plain is not None:
+        assert plain == wire._draft(wire._object(text, "publish"))
+
+
+@given(json_values, st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_plain_publishes_take_the_short_way(value: Any, is_indented: bool) -> None:
+    text = json.dumps(FIELDS | {"message": value}, ensure_ascii=False, indent=is_indented or None)
+    plain = wire._plain_draft(text.encode())
+    assert (plain is None) == ("\\" in text)
+    assert wire._draft(wire._object(text.encode(), "publish")) == (plain or parse(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"topic":"t","topic":"t","message_id":"m","producer":"p","message":1}',
+        b'{"topic":"t","message_id":"m","producer":"p","message":1,"message":2}',
+        b'{"topic":"t","message_id":"m","producer":"p","message":1,"message":"2"}',
+        b'{"topic":"t","message_id":"m","producer":"p","message":{"a":1,"a":2}}',
+        b'{"topic":"t","message_id":"m","producer":"p","message":{"a":"b","a":1}}',
+        b'{"topic":"t","message_id":"m","producer":"p","message":1,"x":1,"x":2}',
+        b'{"topic":"t","message_id":"m","producer":"p"}',
+        b'{"topic":"t","message_id":"m","producer":"p","message":1,"x":1}',
+        around(b"[" * 257 + b"]" * 257),
+        around(b'"\\n"'),
+        body(topic="$own"),
+        body(topic="a*"),
+        body(producer=""),
+        body(message_id="a" * 201),
+        body(producer="a\x7f"),
+    ],
+)
+def test_what_is_not_plain_is_looked_at_closely(text: bytes) -> None:
+    assert wire._plain_draft(text) is None
