@@ -128,18 +128,21 @@ def _http_error(error: HTTPException) -> flask.Response:
     """What Flask itself refuses: an unknown route, a method that it does not have."""
     path = flask.request.path[:200]
     if error.code == 404:
-        return _flask_response(error_response(NotFound(f"There is nothing at {path!r}")))
+        return _told(error_response(NotFound(f"There is nothing at {path!r}")))
     if error.code == 405:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         refusal = MethodNotAllowed(f"{path!r} does not take {flask.request.method}, but {allowed}")
-        response = _flask_response(error_response(refusal))
+        response = _told(error_response(refusal))
         response.headers["Allow"] = allowed
         return response
-    return _flask_response(error_response(Invalid(error.description or error.name)))
+    return _told(error_response(Invalid(error.description or error.name)))
 
 
 def _defect(error: Exception) -> flask.Response:
     logs.event(logging.ERROR, "request_failed", exception=error, path=flask.request.path)
-    return _flask_response(
-        error_response(Unavailable("The server failed on this request; it is logged"))
-    )
+    return _told(error_response(Unavailable("The server failed on this request; it is logged")))
+
+
+def _told(response: Response) -> flask.Response:
+    node: Node = flask.current_app.extensions["pubsub"]
+    return _flask_response(for_origin(node, flask.request.environ, response))
