@@ -886,3 +886,58 @@ def test_only_an_upgrade_can_be_taken_over(live: Live, caplog: pytest.LogCapture
 
     assert status_of(live(story)) == 500
     assert "only the connection of a request for an upgrade" in caplog.text
+
+
+def test_a_stream_that_drain_finds_under_way_is_the_last_answer(live: Live) -> None:
+    def story(runtime: Runtime) -> bytes:
+        more = runtime.event()
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+            start_response("200 OK", [])
+            yield b"first"
+            assert more.wait(5)
+            yield b"last"
+
+        with serving(runtime, app) as served:
+            client = socket.create_connection(served.address, timeout=5)
+            client.sendall(GET)
+            got = served.clients.run(client.recv, 1000)
+            assert not served.server.drain(0.01)
+            more.set()
+            assert served.server.drain(5)
+            while piece := served.clients.run(client.recv, 1000):
+                got += piece
+            client.close()
+            return bytes(got)
+
+    assert live(story).endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
+
+
+def test_a_slow_reader_that_does_read_has_the_time_it_needs(live: Live) -> None:
+    large = b"x" * 2**24
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [])
+        return [large]
+
+    def story(runtime: Runtime) -> int:
+        clock = [1000.0]
+
+        def read_some() -> int:
+            return sum(len(client.recv(2**16)) for _ in range(16))
+
+        with serving(runtime, app, clock=lambda: clock[0]) as served:
+            client = socket.create_connection(served.address, timeout=5)
+            client.sendall(LAST)
+            got = 0
+            while got < len(large):
+                some = served.clients.run(read_some, timeout=10)
+                got += some
+                clock[0] += 20
+                served.server.sweep()
+                if not some:
+                    break
+            client.close()
+            return got
+
+    assert live(story) > len(large)

@@ -158,7 +158,7 @@ class Connection:
             return
         self.answering = None
         self.deadline = self.server.now + self.server.limits.idle_seconds
-        if not keeps_alive:
+        if not keeps_alive or self.server.draining:
             self._close_when_written()
             return
         if exchange.request.ahead:
@@ -226,7 +226,8 @@ class Connection:
         self.write_deadline = inf
         if self._is_closing:
             self._close_when_written()
-        else:
+        elif self.answering is None:
+            self.deadline = self.server.now + self.server.limits.idle_seconds
             self._advance()
 
     # The end
@@ -240,7 +241,9 @@ class Connection:
 
     def expire(self) -> None:
         """Its time is over."""
-        if self.answering is not None and self.write_deadline > self.server.now:
+        if self._outbox is not None and self.write_deadline > self.server.now:
+            return  # slow, but it does take its answer
+        if self.answering is not None and self._outbox is None:
             self.answering.give_up()
         else:
             self.close()

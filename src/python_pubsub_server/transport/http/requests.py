@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from httptools import (
 
 from .limits import Limits
 
+log = logging.getLogger("pubsub")
+
 Environ = dict[str, Any]
 MaxBody = Callable[[Environ], int]
 
@@ -27,6 +30,7 @@ MaxBody = Callable[[Environ], int]
 SINGLE = frozenset(("HTTP_HOST", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"))
 
 
+HEADERS_TOO_LARGE = "The request's headers are too large"
 MAX_NAME = 256  # of a header; they are remembered
 
 
@@ -66,6 +70,7 @@ class RequestParser:
         self._limits = limits
         self._max_body = max_body
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._cause: Refusal | None = None  # why a callback stopped the C parser
         self._silent = 0  # bytes since something was got out of them
         self._environ: Environ | None = None
         self._in_body = False
@@ -93,20 +98,28 @@ class RequestParser:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             self._leave_http(data[upgrade.args[0] :])
-        except HttpParserCallbackError as error:
-            if not isinstance(error.__context__, Refusal):
-                raise
-            self._refuse(error.__context__)
+        except HttpParserCallbackError:
+            if self._cause is None:
+                log.exception("uncaught error in a request")
+                self._cause = Refusal(500, "The server failed on this request", "unavailable")
+            self._refuse(self._cause)
         except HttpParserError as error:
             if not self.is_over:
                 self._refuse(Refusal(400, f"Malformed HTTP request: {error}"))
         if self._silent > self._limits.head_bytes and not self.is_over:
-            self._refuse(too_many_headers())
+            self._refuse(Refusal(431, HEADERS_TOO_LARGE))
 
     def close(self) -> None:
-        """Let go of the C parser, which holds this object."""
+        """Let go of all that holds the connection, so that it ends without a collection."""
         self.is_over = True
         self._parser = None
+        self._base = {}
+        self._environ = None
+        self.requests.clear()
+
+    def _because(self, status: int, message: str, code: str = "invalid") -> Refusal:
+        self._cause = Refusal(status, message, code)
+        return self._cause
 
     def _refuse(self, refusal: Refusal) -> None:
         self.is_over = True
@@ -129,7 +142,7 @@ class RequestParser:
             self._silent = self._silent or 1  # another request's end may be in the same bytes
             self._url += url
             if len(self._url) > self._limits.target_bytes:
-                raise Refusal(414, "The request's target is too long")
+                raise self._because(414, "The request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_replay or self._in_body:
@@ -141,14 +154,14 @@ class RequestParser:
         self._size += len(name) + len(value) + 4
         limits = self._limits
         if self._fields > limits.headers or self._size > limits.head_bytes or len(name) > MAX_NAME:
-            raise too_many_headers()
+            raise self._because(431, HEADERS_TOO_LARGE)
         key = key_of(name)
         if key is None:
             return
         text = value.strip().decode("latin-1")
         if key in environ:
             if key in SINGLE:
-                raise Refusal(400, f"{name.decode('latin-1')} is there twice")
+                raise self._because(400, f"{name.decode('latin-1')} is there twice")
             text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
         environ[key] = text
 
@@ -162,16 +175,18 @@ class RequestParser:
         assert parser is not None
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise Refusal(505, "This server speaks HTTP/1.1")
+            raise self._because(505, "This server speaks HTTP/1.1")
         self._is_http10 = version == "1.0"
         self._keeps_alive = parser.should_keep_alive()
         environ["SERVER_PROTOCOL"] = "HTTP/1.0" if self._is_http10 else "HTTP/1.1"
         method = environ["REQUEST_METHOD"] = parser.get_method().decode()
         if method == "CONNECT":
-            raise Refusal(400, "This server is no proxy")
-        set_target(environ, self._url)
+            raise self._because(400, "This server is no proxy")
+        problem = set_target(environ, self._url)
+        if problem:
+            raise self._because(400, problem)
         if not self._is_http10 and "HTTP_HOST" not in environ:
-            raise Refusal(400, "Missing header: Host")
+            raise self._because(400, "Missing header: Host")
         self._announce_body(environ)
         self._is_upgrade = parser.should_upgrade()
 
@@ -179,15 +194,15 @@ class RequestParser:
         length = environ.get("CONTENT_LENGTH")
         encoding = environ.get("HTTP_TRANSFER_ENCODING")
         if encoding is not None and (encoding.lower() != "chunked" or self._is_http10):
-            raise Refusal(400, "Transfer-Encoding must be chunked")
+            raise self._because(400, "Transfer-Encoding must be chunked")
         if length is None and encoding is None:
             return
         if length is not None and not length.isdigit():
-            raise Refusal(400, "Content-Length must be a number")
+            raise self._because(400, "Content-Length must be a number")
         self._in_body = True
         self._limit = self._max_body(environ)
         if length is not None and int(length) > self._limit:
-            raise too_large(self._limit)
+            raise self._because(413, too_large(self._limit), "too_large")
         if "HTTP_EXPECT" in environ and length != "0":
             self.awaits_continue = (
                 environ["HTTP_EXPECT"].lower() == "100-continue" and not self._is_http10
@@ -198,7 +213,7 @@ class RequestParser:
         self.awaits_continue = False
         self._length += len(piece)
         if self._length > self._limit:
-            raise too_large(self._limit)
+            raise self._because(413, too_large(self._limit), "too_large")
         self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
@@ -256,36 +271,27 @@ class RequestParser:
             self.feed(rest)
 
 
-def too_many_headers() -> Refusal:
-    return Refusal(431, "The request's headers are too large")
+def too_large(limit: int) -> str:
+    return f"The body is too large; this route takes {limit} bytes at most"
 
 
-def too_large(limit: int) -> Refusal:
-    return Refusal(
-        413, f"The body is too large; this route takes {limit} bytes at most", "too_large"
-    )
-
-
-def set_target(environ: Environ, target: bytes) -> None:
-    """The path, decoded into Latin-1 as WSGI wants it, and the query."""
+def set_target(environ: Environ, target: bytes) -> str | None:
+    """The path, decoded into Latin-1 as WSGI wants it, and the query; or what is wrong with it."""
     if target[:1] != b"/" and target != b"*":
-        target = _without_authority(environ, target)
+        # An absolute URL, whose authority stands for the Host (RFC 9112 §3.2.2).
+        scheme, _, rest = target.partition(b"://")
+        authority, _, path = rest.partition(b"/")
+        if scheme.lower() not in (b"http", b"https") or not authority or b"?" in authority:
+            return "Malformed HTTP request: the target is no path"
+        environ["HTTP_HOST"] = authority.decode("latin-1")
+        target = b"/" + path
     if b"#" in target or not target.isascii():
-        raise Refusal(400, "Malformed HTTP request: the target has a forbidden character")
+        return "Malformed HTTP request: the target has a forbidden character"
     path, _, query = target.partition(b"?")
     environ["RAW_URI"] = target.decode("ascii")
     environ["QUERY_STRING"] = query.decode("ascii")
     environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
-
-
-def _without_authority(environ: Environ, target: bytes) -> bytes:
-    """The path of an absolute URL, whose authority stands for the Host (RFC 9112 §3.2.2)."""
-    scheme, _, rest = target.partition(b"://")
-    authority, _, path = rest.partition(b"/")
-    if scheme.lower() not in (b"http", b"https") or not authority or b"?" in authority:
-        raise Refusal(400, "Malformed HTTP request: the target is no path")
-    environ["HTTP_HOST"] = authority.decode("latin-1")
-    return b"/" + path
+    return None
 
 
 @lru_cache(512)
