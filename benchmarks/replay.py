@@ -156,7 +156,7 @@ def main() -> None:
         rate = MESSAGES / took
         print(
             f"| the same by HTTP, {name}, keep-alive | {took:.2f} | {rate:,.0f} | "
-            f"replay is {took / replay:.0f} × as fast |"
+            f"replay is {took / replay:.0f} times as fast |"
         )
     total = CLIENTS * MISSED
     print(

@@ -53,8 +53,10 @@ class Link:
 
     def interrupt(self) -> None:
         """Let the thread that reads from it see an end; the one method for another thread."""
-        with contextlib.suppress(OSError):  # the server was first
-            self.socket.sock.shutdown(socket.SHUT_RDWR)
+        sock = self.socket.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):  # the server was first
+                sock.shutdown(socket.SHUT_RDWR)
 
     def ask(self, event: str, argument: Any) -> int:
         """Send an event; the number by which its answer will be known."""

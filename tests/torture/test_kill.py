@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -75,7 +76,7 @@ class Story:
             publisher.join()
         positions = {row["topic"]: row["sequence"] for row in self.server.get("/topics")}
         for consumer in self.consumers:
-            consumer.until(lambda consumer=consumer: consumer.has(positions))
+            consumer.until(partial(consumer.has, positions))
             consumer.stop()
             consumer.join()
         return positions

@@ -263,7 +263,7 @@ class AnyHistory(RuleBasedStateMachine):
         stands = {
             each.topic: each
             for joined in answer.topics
-            for each in (joined.topics if is_pattern(joined.topic) else [joined])
+            for each in (joined.topics or () if is_pattern(joined.topic) else [joined])
         }
         for topic in topics:
             since = self.world.node.readers.read(partial(_since, consumer, topic))
@@ -298,6 +298,8 @@ class AnyHistory(RuleBasedStateMachine):
         """What must be replayed of a topic (None: nothing was asked for), and if that is all."""
         first = self.log.first[topic]
         for wanted in (each for each in topics if matches(each, topic)):
+            if is_pattern(wanted) and last == 0:
+                continue  # there is no such topic yet for the pattern to cover
             start = after
             if isinstance(after, dict):
                 start = after.get(topic, after.get(wanted))
@@ -399,7 +401,7 @@ def test_any_history_is_as_the_model_says(backend: str, durability: str) -> None
         run_state_machine_as_test(
             case,
             settings=settings(
-                max_examples=amount(short=40, full=1_000),
+                max_examples=amount(short=40, full=400),
                 stateful_step_count=amount(short=20, full=30),
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
@@ -407,4 +409,4 @@ def test_any_history_is_as_the_model_says(backend: str, durability: str) -> None
         )
         return True
 
-    assert run_on_loop(backend, story, patience=amount(short=60, full=300))
+    assert run_on_loop(backend, story, patience=300)

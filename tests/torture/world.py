@@ -49,6 +49,7 @@ class Recorder:
     """
 
     address = "127.0.0.1"
+    backlog = 0
     stalled_at: float | None = None
 
     def __init__(self, name: str, room: Callable[[], None] = lambda: None) -> None:
