@@ -36,6 +36,8 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/api/health", health.report),
     ("GET", "/", pages.home),
     ("GET", "/control-panel.html", pages.control_panel),
+    ("GET", "/network-graph.html", pages.network_graph),
+    ("GET", "/circular-graph.html", pages.circular_graph),
 )
 
 # Routes that are served in front of Flask, too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 from ..node import Node
@@ -19,6 +20,7 @@ HEADERS = (
     ("Cache-Control", "no-cache"),
 )
 TEMPLATES = files("python_pubsub_server") / "web" / "templates"
+PART = re.compile(r"<!-- ([a-z-]+) -->\n")
 
 
 def home(node: Node, request: Request) -> Response:
@@ -29,8 +31,19 @@ def control_panel(node: Node, request: Request) -> Response:
     return _page("control-panel.html")
 
 
+def network_graph(node: Node, request: Request) -> Response:
+    return _page("network-graph.html")
+
+
+def circular_graph(node: Node, request: Request) -> Response:
+    return _page("circular-graph.html")
+
+
 def _page(name: str) -> Response:
-    """A page with the shell that all pages share in the place that is kept for it."""
-    shell = (TEMPLATES / "shell.html").read_bytes()
-    body = (TEMPLATES / name).read_bytes().replace(b"<!-- shell -->\n", shell, 1)
-    return Response(body, content_type="text/html; charset=utf-8", headers=HEADERS)
+    """A page; `<!-- shell -->` in it is the file `shell.html`, which pages share."""
+    body = PART.sub(lambda found: _template(found[1] + ".html"), _template(name))
+    return Response(body.encode(), content_type="text/html; charset=utf-8", headers=HEADERS)
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")

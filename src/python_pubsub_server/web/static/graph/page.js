@@ -1,0 +1,171 @@
+/** A page with a live graph: puts the parts together. The layout is all in which such pages differ. */
+import * as access from "../page/access.js";
+import { watchCopyButtons, writeCommands } from "../page/copy.js";
+import { byId, setText } from "../page/dom.js";
+import { getJSON } from "../page/http.js";
+import { say } from "../page/language.js";
+import { watch } from "../page/monitoring.js";
+import { openShell } from "../page/shell.js";
+import { count } from "../page/text.js";
+import { finder } from "../page/topics.js";
+import { PubSubClient } from "../pubsub-client.js";
+import { Details, rateText } from "./details.js";
+import { Drawing } from "./drawing.js";
+import { savePng, saveSvg } from "./export.js";
+import { nearest } from "./keyboard.js";
+import { Model } from "./model.js";
+import { Pulses } from "./pulses.js";
+import { View } from "./view.js";
+
+const REFRESH_MS = 3_000;
+const SOON_MS = 250; // one reading for many changes
+
+export class GraphPage {
+  #svg = byId("graph");
+  #model = new Model();
+  #layout;
+  #drawing;
+  #view;
+  #pulses;
+  #details = new Details(() => this.#choose(undefined));
+  #latest = null; // what the server said last: {state, clients}
+  #chosen; // a node's id
+  #planned = 0;
+
+  /** @param {{name, place, curve, label}} layout */
+  constructor(layout) {
+    this.#layout = layout;
+    const client = new PubSubClient(location.origin, { auth: access.handshake });
+    openShell(client);
+    writeCommands(document);
+    watchCopyButtons();
+    this.#drawing = new Drawing(this.#svg, layout);
+    this.#view = new View(this.#svg, layout.label);
+    this.#pulses = new Pulses(byId("pulses"), this.#view, this.#model);
+    this.#listen(client);
+    this.#watchControls();
+    setInterval(() => document.hidden || this.#read(), REFRESH_MS);
+    new ResizeObserver(() => this.#view.fit(this.#model.nodes.values())).observe(this.#svg);
+  }
+
+  #listen(client) {
+    const soon = () => this.#readSoon();
+    const listeners = {
+      connect: soon,
+      new_client: soon,
+      client_disconnected: soon,
+      new_consumption: ({ consumer, topic }) => this.#model.edge("consume", consumer, topic) ?? soon(),
+      new_message: (message) => {
+        if (!this.#model.edge("publish", message.producer, message.topic)) soon();
+        this.#pulses.run(message);
+      },
+      stats: (stats) => this.#showStats(stats),
+    };
+    watch(client, listeners, (error) => this.#fail(error));
+  }
+
+  #readSoon() {
+    this.#planned ||= setTimeout(() => this.#read(), SOON_MS);
+  }
+
+  async #read() {
+    clearTimeout(this.#planned);
+    this.#planned = 0;
+    try {
+      const [state, clients] = await Promise.all([getJSON("/graph/state"), getJSON("/clients")]);
+      this.#latest = { state: state.rows, clients: clients.rows };
+      this.#fail(null);
+      this.#show();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #show() {
+    if (!this.#latest) return;
+    const accepts = finder(byId("filter").value);
+    const hasChanged = this.#model.update(this.#latest.state, this.#latest.clients, accepts);
+    if (hasChanged) this.#layout.place(this.#model, this.#svg.clientWidth);
+    this.#drawing.draw(this.#model);
+    if (hasChanged) this.#view.fit(this.#model.nodes.values());
+    this.#choose(this.#chosen);
+    const { nodes } = this.#model;
+    const number = (kind) => count([...nodes.values()].filter((node) => node.kind === kind).length);
+    setText(
+      byId("graph-counts"),
+      say("{producers} producers, {topics} topics, {consumers} consumers", {
+        producers: number("producer"),
+        topics: number("topic"),
+        consumers: number("consumer"),
+      }),
+    );
+    byId("graph-empty").hidden = this.#latest.state.links.length > 0;
+    byId("graph-nothing-found").hidden = nodes.size > 0 || this.#latest.state.links.length === 0;
+    this.#keepOneTabStop();
+  }
+
+  #showStats({ publishes_per_second: published, deliveries_per_second: delivered, dropped }) {
+    const text = say("{published} published, {delivered} delivered a second", {
+      published: rateText(published),
+      delivered: rateText(delivered),
+    });
+    setText(byId("graph-stats"), dropped ? `${text} · ${say("not every message is shown")}` : text);
+  }
+
+  #fail(error) {
+    const reason = error && `${error.message} (${error.code})`;
+    setText(byId("graph-error"), error ? say("Not up to date: {reason}", { reason }) : "");
+  }
+
+  #watchControls() {
+    const fit = () => this.#view.fit(this.#model.nodes.values(), true);
+    byId("filter").oninput = () => {
+      this.#show();
+      fit();
+    };
+    byId("zoom-in").onclick = () => this.#view.zoomIn();
+    byId("zoom-out").onclick = () => this.#view.zoomOut();
+    byId("zoom-fit").onclick = fit;
+    byId("export-svg").onclick = () => saveSvg(this.#svg, this.#layout.name);
+    byId("export-png").onclick = () => savePng(this.#svg, this.#layout.name);
+    this.#svg.addEventListener("click", ({ target }) => {
+      const node = target.closest(".node");
+      if (node) this.#choose(node.dataset.id);
+    });
+    this.#svg.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  #key(event) {
+    const id = event.target.dataset?.id;
+    if (event.key === "Enter" || event.key === " ") this.#choose(id);
+    else if (event.key === "Escape") this.#choose(undefined);
+    else {
+      const next = nearest(this.#model.nodes.get(id), event.key, this.#model.nodes.values());
+      if (!next) return;
+      this.#drawing.element(next.id).focus();
+      this.#keepOneTabStop(next.id);
+    }
+    event.preventDefault();
+  }
+
+  /** The graph is one stop of the Tab key; arrow keys go on from there. */
+  #keepOneTabStop(id = document.activeElement?.dataset?.id) {
+    const stop = this.#model.nodes.has(id) ? id : this.#model.nodes.keys().next().value;
+    for (const node of this.#model.nodes.values()) {
+      this.#drawing.element(node.id).setAttribute("tabindex", node.id === stop ? "0" : "-1");
+    }
+  }
+
+  /** Shows a node's details and its neighbourhood; undefined: no node's. */
+  #choose(id) {
+    const node = this.#model.nodes.get(id);
+    this.#chosen = node?.id;
+    this.#details.show(node);
+    this.#svg.dataset.chosen = Boolean(node);
+    const near = new Set(node ? [node.id] : []);
+    for (const edge of node?.edges ?? []) near.add(edge.id).add(edge.source.id).add(edge.target.id);
+    for (const each of [...this.#model.nodes.keys(), ...this.#model.edges.keys()]) {
+      this.#drawing.element(each).classList.toggle("near", near.has(each));
+    }
+  }
+}

@@ -1,0 +1,13 @@
+/**
+ * Hears what happens on the server, again after each reconnect.
+ *
+ * @param {PubSubClient} client
+ * @param {Record<string, (argument: any) => void>} listeners by event: `new_message`, `stats`, …
+ * @param {(error: PubSubError) => void} onError
+ */
+export function watch(client, listeners, onError) {
+  const monitoring = client.namespace("/monitoring");
+  for (const [event, listener] of Object.entries(listeners)) monitoring.on(event, listener);
+  monitoring.on("connect", () => monitoring.request("subscribe_to_updates").catch(onError));
+  monitoring.on("connect_error", onError);
+}

@@ -1,0 +1,193 @@
+"""The live graphs, used in a real browser against a real server with real traffic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser import Browser, Page
+
+from server import RunningServer
+from system.clients import Client
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "<img src=x onerror=globalThis.hacked=1><script>globalThis.hacked=2</script>"
+OpenPage = Callable[[str], Page]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server of this file's own: a graph shows all that there is."""
+    with RunningServer(tmp_path_factory.mktemp("graphs")) as server:
+        yield server
+
+
+@pytest.fixture(params=["/network-graph.html", "/circular-graph.html"])
+def graph(request: pytest.FixtureRequest, open_page: OpenPage) -> Page:
+    page = open_page(request.param)
+    page.wait_for("document.querySelector('#connection').dataset.state === 'connected'")
+    return page
+
+
+def node(kind: str, name: str) -> str:
+    """JavaScript for the element of a node."""
+    wanted = json.dumps(f"{kind} {name}")
+    return f"[...document.querySelectorAll('.node')].find((n) => n.dataset.id === {wanted})"
+
+
+def choose(page: Page, kind: str, name: str) -> None:
+    page.wait_for(node(kind, name))
+    page.evaluate(f"{node(kind, name)}.dispatchEvent(new MouseEvent('click', {{ bubbles: true }}))")
+    page.wait_for(
+        f"document.querySelector('#details-name').textContent === {json.dumps(name)}"
+        " && !document.querySelector('#details').hidden"
+    )
+
+
+def place_of(page: Page, kind: str, name: str) -> str:
+    place: str = page.evaluate(f"{node(kind, name)}.getAttribute('transform')")
+    return place
+
+
+def test_who_sends_what_to_whom_appears_as_it_happens(graph: Page, server: RunningServer) -> None:
+    with Client(server.url) as client:
+        client.subscribe("live-topic", consumer="live-reader")
+        server.publish("live-topic", 1, producer="live-writer")
+        for kind, name in (
+            ("producer", "live-writer"),
+            ("topic", "live-topic"),
+            ("consumer", "live-reader"),
+        ):
+            graph.wait_for(node(kind, name))
+        choose(graph, "topic", "live-topic")
+        graph.wait_for("document.querySelectorAll('#details-edges li').length === 2")
+        claim = {"consumer": "live-reader", "topic": "live-topic", "message_id": "m-1"}
+        assert client.call("consumed", claim)["status"] == "ok"
+        graph.wait_for(
+            "document.querySelector('#details-edges').textContent.includes('1 confirmed')"
+        )
+        shown = graph.text("#details-edges")
+        assert "live-writer" in shown
+        assert "live-reader" in shown
+    graph.wait_for("document.querySelector('#details-edges').textContent.includes('not connected')")
+    graph.click("#details-close")
+    assert graph.evaluate("document.querySelector('#details').hidden")
+
+
+def test_a_message_is_seen_on_its_way(graph: Page, server: RunningServer) -> None:
+    server.publish("pulse", 0, producer="heart")
+    graph.wait_for(node("producer", "heart"))
+    graph.evaluate(
+        """globalThis.dots = 0;
+        const arc = CanvasRenderingContext2D.prototype.arc;
+        CanvasRenderingContext2D.prototype.arc = function (...all) {
+          globalThis.dots += 1;
+          return arc.apply(this, all);
+        };"""
+    )
+    server.publish("pulse", graph.evaluate("location.pathname"), producer="heart")
+    graph.wait_for("globalThis.dots > 0")
+
+
+def test_the_filter_shows_the_topics_of_a_pattern(graph: Page, server: RunningServer) -> None:
+    for topic in ("filter:a", "filter:b", "other-topic"):
+        server.publish(topic, 1, producer="filtered")
+    graph.wait_for(node("topic", "other-topic"))
+    graph.fill("#filter", "filter:*")
+    graph.wait_for("document.querySelectorAll('.node[data-kind=topic]').length === 2")
+    assert "1 producers, 2 topics" in graph.text("#graph-counts")
+    graph.fill("#filter", "there-is-no-such")
+    graph.wait_for("!document.querySelector('#graph-nothing-found').hidden")
+    graph.fill("#filter", "")
+    graph.wait_for(node("topic", "other-topic"))
+
+
+def test_nodes_of_the_network_keep_their_places(open_page: OpenPage, server: RunningServer) -> None:
+    server.publish("calm-1", 1, producer="calm")
+    page = open_page("/network-graph.html")
+    page.wait_for(node("topic", "calm-1"))
+    before = place_of(page, "topic", "calm-1")
+    for number in range(2, 6):
+        server.publish(f"calm-{number}", 1, producer="calm")
+    page.wait_for(node("topic", "calm-5"))
+    assert place_of(page, "topic", "calm-1") == before
+    page.fill("#filter", "calm-5")
+    page.wait_for("document.querySelectorAll('.node[data-kind=topic]').length === 1")
+    page.fill("#filter", "")
+    page.wait_for(node("topic", "calm-1"))
+    assert place_of(page, "topic", "calm-1") == before
+
+
+def test_the_keyboard_reaches_nodes_and_their_details(graph: Page, server: RunningServer) -> None:
+    server.publish("keys", 1, producer="typist")
+    graph.fill("#filter", "keys")
+    graph.wait_for("document.querySelectorAll('.node').length === 2")
+    assert graph.evaluate("document.querySelectorAll('.node[tabindex=\"0\"]').length") == 1
+    graph.evaluate(f"{node('producer', 'typist')}.focus()")
+    graph.press("Enter")
+    graph.wait_for("document.querySelector('#details-name').textContent === 'typist'")
+    graph.evaluate(
+        "for (const key of ['ArrowRight', 'ArrowUp']) document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', { key, bubbles: true }))"
+    )
+    graph.press("Enter")
+    graph.wait_for("document.querySelector('#details-name').textContent === 'keys'")
+
+
+def test_names_that_contain_markup_stay_text(graph: Page, server: RunningServer) -> None:
+    with Client(server.url) as client:
+        client.subscribe(HOSTILE, consumer=HOSTILE)
+        server.publish(HOSTILE, HOSTILE, message_id=HOSTILE, producer=HOSTILE)
+        for kind in ("producer", "topic", "consumer"):
+            choose(graph, kind, HOSTILE)
+            graph.wait_for("document.querySelector('#details-edges').textContent.includes('<img')")
+    assert graph.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    assert graph.evaluate("globalThis.hacked ?? null") is None
+
+
+@pytest.mark.parametrize(("kind", "start"), [("svg", "<svg"), ("png", "\\x89PNG")])
+def test_the_picture_can_be_saved(
+    graph: Page, server: RunningServer, kind: str, start: str
+) -> None:
+    server.publish("saved & <kept>", 1, producer="photographer")
+    graph.wait_for(node("topic", "saved & <kept>"))
+    graph.evaluate(
+        "URL.createObjectURL = (blob) => { globalThis.saved = blob; return 'data:,'; };"
+        "HTMLAnchorElement.prototype.click = function () { globalThis.savedAs = this.download; };"
+    )
+    graph.click(f"#export-{kind}")
+    graph.wait_for("globalThis.savedAs")
+    assert graph.evaluate("globalThis.savedAs").endswith(f"-graph.{kind}")
+    graph.evaluate(
+        "globalThis.saved.arrayBuffer().then((buffer) => { globalThis.text ="
+        " String.fromCharCode(...new Uint8Array(buffer).slice(0, 10_000)); })"
+    )
+    assert graph.evaluate(f"globalThis.text.startsWith('{start}')")
+    if kind == "svg":
+        graph.evaluate(
+            "globalThis.saved.text().then((text) => { globalThis.parsed ="
+            " new DOMParser().parseFromString(text, 'image/svg+xml'); })"
+        )
+        assert graph.evaluate("globalThis.parsed.querySelector('parsererror') === null")
+        assert graph.evaluate("globalThis.parsed.querySelectorAll('path[stroke]').length > 0")
+
+
+def test_an_empty_server_says_what_to_do_and_a_restart_is_survived(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with RunningServer(tmp_path) as server:
+        page = browser.page()
+        page.go(server.url + "/network-graph.html")
+        page.wait_for("!document.querySelector('#graph-empty').hidden")
+        assert f"curl {server.url}/publish" in page.text("#graph-empty code")
+        server.stop()
+        page.wait_for("document.querySelector('#connection').dataset.state === 'reconnecting'")
+        server.start()
+        page.click("#connection-retry")
+        page.wait_for("document.querySelector('#connection').dataset.state === 'connected'")
+        server.publish("after-restart", 1, producer="patient")
+        page.wait_for(node("topic", "after-restart"))
+        page.close()
