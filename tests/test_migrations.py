@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import tempfile
 import tomllib
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,7 +199,9 @@ def test_a_place_that_cannot_be_written_is_refused(open_folder: Path, locked: st
 def _refused_for_nobody(path: Path) -> str:
     """What opening is refused with for a user without special rights, in a process of its own."""
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # eventlet, where another test imported it, warns of forks
+        child = os.fork()
     if child == 0:
         try:
             if os.getuid() == 0:
