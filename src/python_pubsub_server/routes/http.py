@@ -45,7 +45,8 @@ class Request:
 
     @property
     def content_type(self) -> str:
-        return str(self.environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
+        value = str(self.environ.get("CONTENT_TYPE") or "")
+        return value if value == JSON else value.partition(";")[0].strip().lower()
 
     def body(self, max_bytes: int) -> bytes:
         """The whole body. Raises TooLarge, before it is read where its length is announced."""

@@ -163,6 +163,8 @@ class Connection:
             return
         if exchange.request.ahead:
             self._parser.feed(exchange.request.ahead)
+        elif self._watch is not None and self._outbox is None and self._parser.is_idle:
+            return  # as nearly always: everything is answered, and the next request awaited
         if not self._advancing:
             self._advance()
             if self.answering is None:
@@ -205,7 +207,7 @@ class Connection:
             log.debug("a client went away: %s", error.strerror)
             self.close()
             return
-        if sent != sum(map(len, pieces)):
+        if sent != (len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))):
             self._outbox = Outbox(self.server.runtime, sock, self)
             self._outbox.add(*pieces, sent=sent)
             self.progressed()
@@ -314,8 +316,8 @@ class Exchange:
     def finish(self, head: bytes, status: int, body: bytes, keeps: bool, length: int) -> None:
         """Write a whole answer and let the next request have its turn."""
         connection = self.connection
-        head += connection.server.date + self.connection_line(keeps)
-        head += b"\r\n" if answers.has_no_body(status) else b"Content-Length: %d\r\n\r\n" % length
+        end = b"\r\n" if answers.has_no_body(status) else b"Content-Length: %d\r\n\r\n" % length
+        head = b"".join((head, connection.server.date, self.connection_line(keeps), end))
         if not self.may_have_body(status):
             connection.write(head)
         elif len(body) > JOINED_BYTES:

@@ -86,6 +86,11 @@ class RequestParser:
         return self._silent > 0 or self._in_body
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was fed is still to be dealt with."""
+        return not self.requests and not self._silent and not self._in_body
+
+    @property
     def is_in_body(self) -> bool:
         return self._in_body
 
@@ -148,11 +153,11 @@ class RequestParser:
         if self._is_replay or self._in_body:
             return  # trailers are nothing that an application is told
         environ = self._environ
+        limits = self._limits
         if environ is None:
             environ = self._environ = self._base.copy()
         self._fields += 1
         self._size += len(name) + len(value) + 4
-        limits = self._limits
         if self._fields > limits.headers or self._size > limits.head_bytes or len(name) > MAX_NAME:
             raise self._because(431, HEADERS_TOO_LARGE)
         key = key_of(name)
