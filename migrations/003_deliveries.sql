@@ -30,4 +30,4 @@ CREATE TABLE replays (
     through INTEGER NOT NULL,
     at REAL NOT NULL
 );
-CREATE INDEX replays_by_topic ON replays (topic_id, consumer_id, through);
+CREATE INDEX replays_by_topic ON replays (topic_id, through);

@@ -8,7 +8,7 @@ import msgspec
 
 from .auth import Identity
 from .deliveries import Deliveries
-from .errors import NotFound
+from .errors import NotFound, Unavailable
 from .hub import Hub
 from .model import Explanation, Ledger, Message
 from .runtime import Runtime
@@ -46,6 +46,8 @@ class History:
         """Messages behind a sequence; where there is none, wait up to `wait` seconds for one."""
         if wait <= 0:
             return self._read(topic, after, limit)
+        if self._hub.listeners >= MAX_WAITING:
+            raise Unavailable("Too many requests wait for messages already; ask without `wait`")
         with self._hub.bell(topic, self._runtime.event()) as bell:
             page = self._read(topic, after, limit)
             if page.messages or after > page.sequence or not bell.wait(wait):

@@ -171,6 +171,11 @@ class Hub:
                 connection.send(broadcast)
             self.deliveries += len(payloads) * len(connections)
 
+    @property
+    def listeners(self) -> int:
+        """How many wait for a bell."""
+        return sum(map(len, self._bells.values()))
+
     @contextmanager
     def bell(self, topic: str, event: Event) -> Iterator[Event]:
         """Set an event at the next delivery on a topic."""

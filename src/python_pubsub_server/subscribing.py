@@ -259,7 +259,7 @@ class Subscribing:
         else:
             wanted = first - 1
         begin = max(wanted, first - 1, last - self._replay_limit)
-        is_whole = begin == wanted and (is_same_log or start == "beginning")
+        is_whole = is_same_log and begin == wanted
         return Replay(position.topic, begin, last, last - begin, recovered=is_whole)
 
     def _answer(self, subscriber: Subscriber, request: Subscribe, plan: Plan) -> Subscribed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +40,18 @@ def many_pages() -> Callable[[Callable[[int | None], list[tuple[int, Any]]]], li
         return found
 
     return read
+
+
+@pytest.fixture
+def deliveries_kept(database_url: str, storage: Storage) -> Callable[[], dict[str, int]]:
+    """How many rows the database keeps for its ledgers."""
+    path = database_url.removeprefix("sqlite:///")
+
+    def count() -> dict[str, int]:
+        with closing(sqlite3.connect(path)) as connection:
+            return {
+                table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("spans", "replays", "nodes")
+            }
+
+    return count

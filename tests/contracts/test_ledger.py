@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -273,3 +274,37 @@ def test_a_span_that_ends_in_the_batch_that_begins_it(story: Story) -> None:
     )
     story.publish()
     assert story.ledger(1) == {}
+
+
+def trim_all(story: Story, keep: int) -> None:
+    while story.storage.writer.trim(Retention(keep, None), story.at, 3):
+        pass
+
+
+def test_what_is_told_of_messages_goes_with_them(
+    story: Story, deliveries_kept: Callable[[], dict[str, int]]
+) -> None:
+    for _ in range(5):
+        story.subscribe("ann")
+        story.publish()
+        story.end("ann", "disconnected")
+        story.resend("bob", story.delivered - 1, story.delivered)
+    story.subscribe("carl")  # still live
+    story.subscribe("dora", node="crashed")
+    story.publish()
+    story.publish()
+    assert deliveries_kept() == {"spans": 7, "replays": 5, "nodes": 2}
+    trim_all(story, keep=1)
+    assert deliveries_kept() == {"spans": 1, "replays": 0, "nodes": 1}
+    assert story.verdict(7, "carl") == "delivered"
+
+
+def test_a_span_in_which_nothing_was_sent_is_not_kept(
+    story: Story, deliveries_kept: Callable[[], dict[str, int]]
+) -> None:
+    story.publish()
+    for _ in range(10):
+        story.subscribe("ann")
+        story.end("ann", "disconnected")
+    assert deliveries_kept()["spans"] == 0
+    assert story.verdict(1, "ann") == "not_subscribed"

@@ -19,7 +19,7 @@ from ..model import (
 )
 from .database import Batch, Here
 from .multirow import write_rows
-from .sqlite_rows import message_of
+from .sqlite_rows import LARGEST_INTEGER, message_of
 
 MAX_CONSUMERS = 10_000  # that one ledger lists
 
@@ -30,6 +30,17 @@ _END_SPAN = """UPDATE spans SET ended_at = ?, reason = ?, through = CASE WHEN ? 
     ELSE (SELECT coalesce(max(position), 0) FROM (SELECT position FROM messages
         WHERE position <= ? AND timestamp < ? ORDER BY position DESC LIMIT 1)) END
     WHERE span_id = ?"""
+# Of a span in which nothing was sent there is nothing to tell.
+_DROP_EMPTY = "DELETE FROM spans WHERE span_id = ? AND through <= after AND reason <> 'slow'"
+_OLDEST = "SELECT position, timestamp FROM messages ORDER BY position LIMIT 1"
+_FORGET_ENDED = """DELETE FROM spans WHERE span_id IN (SELECT span_id FROM spans
+    WHERE through < ? AND (reason <> 'slow' OR ended_at < ?) LIMIT ?)"""
+# Nodes that ended without a word; the one that has delivered most may be at work.
+_LOST_NODES = """SELECT node_id FROM nodes WHERE delivered < ? AND node_id <>
+    (SELECT node_id FROM nodes ORDER BY delivered DESC LIMIT 1) LIMIT 1"""
+_FORGET_LOST = """DELETE FROM spans WHERE span_id IN (SELECT span_id FROM spans
+    WHERE through IS NULL AND node_id = ? LIMIT ?)"""
+_FORGET_NODE = "DELETE FROM nodes WHERE node_id = ?"
 _ADD_REPLAYS = "INSERT INTO replays (topic_id, consumer_id, after, through, at)"
 _TOPIC = "SELECT topic_id, sequence, first FROM topics WHERE topic = ?"
 _MESSAGE = """SELECT m.position, ?, m.message_id, m.message, m.producer, m.timestamp, m.sequence
@@ -88,12 +99,26 @@ def store_deliveries(
                 end.span_id,
             ),
         )
+        connection.execute(_DROP_EMPTY, (end.span_id,))
     ranges = [
         (topics[one.topic], consumers[one.consumer], one.after, one.through, one.at)
         for one in batch.deliveries
         if isinstance(one, Resent) and one.topic in topics
     ]
     write_rows(connection, _ADD_REPLAYS, ranges)
+
+
+def forget_deliveries(connection: sqlite3.Connection, now: float, limit: int) -> int:
+    """Delete up to `limit` spans of messages that the log does not have any more; how many."""
+    oldest = connection.execute(_OLDEST).fetchone() or (LARGEST_INTEGER, now)
+    forgotten = connection.execute(_FORGET_ENDED, (*oldest, limit)).rowcount
+    lost = connection.execute(_LOST_NODES, (oldest[0],)).fetchone()
+    if lost is not None:
+        gone = connection.execute(_FORGET_LOST, (lost[0], limit)).rowcount
+        if gone < limit:
+            connection.execute(_FORGET_NODE, lost)
+        forgotten += gone
+    return forgotten
 
 
 def read_ledger(

@@ -7,6 +7,7 @@ import sqlite3
 from .database import Retention
 from .multirow import write_rows
 from .search import indexed_words
+from .sqlite_ledger import forget_deliveries
 from .sqlite_rows import message_of
 
 _TOO_LONG = """SELECT topic_id, first, sequence - ? AS last FROM topics
@@ -24,20 +25,23 @@ _INDEXED = """SELECT m.position, t.topic, m.message_id, m.message, m.producer, m
 _FORGET_WORDS = "INSERT INTO search (search, rowid, words)"
 _DELETE_MESSAGES = "DELETE FROM messages WHERE topic_id = ? AND sequence <= ?"
 _DELETE_CONSUMPTIONS = "DELETE FROM consumptions WHERE topic_id = ? AND sequence <= ?"
+_DELETE_REPLAYS = "DELETE FROM replays WHERE topic_id = ? AND through <= ?"
 _MOVE_FIRST = "UPDATE topics SET first = ? WHERE topic_id = ?"
 
 
 def trim(connection: sqlite3.Connection, retention: Retention, now: float, limit: int) -> int:
     """Delete up to `limit` of the oldest messages of one topic that has too many or too old ones.
 
-    What was consumed of them, and their words in the search index, go in the same transaction.
+    What was consumed and replayed of them, and their words in the search index, go in the same
+    transaction. When all messages may stay, it forgets deliveries of messages that are gone.
     """
     found = _too_long(connection, retention, limit) or _too_old(connection, retention, now, limit)
     if found is None:
-        return 0
+        return forget_deliveries(connection, now, limit)
     topic_id, first, last = found
     _forget_words(connection, topic_id, last)
     connection.execute(_DELETE_CONSUMPTIONS, (topic_id, last))
+    connection.execute(_DELETE_REPLAYS, (topic_id, last))
     connection.execute(_DELETE_MESSAGES, (topic_id, last))
     connection.execute(_MOVE_FIRST, (last + 1, topic_id))
     return int(last - first + 1)
