@@ -38,6 +38,7 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/control-panel.html", pages.control_panel),
     ("GET", "/network-graph.html", pages.network_graph),
     ("GET", "/circular-graph.html", pages.circular_graph),
+    ("GET", "/activity-map.html", pages.activity_map),
 )
 
 # Routes that are served in front of Flask, too.

@@ -39,6 +39,10 @@ def circular_graph(node: Node, request: Request) -> Response:
     return _page("circular-graph.html")
 
 
+def activity_map(node: Node, request: Request) -> Response:
+    return _page("activity-map.html")
+
+
 def _page(name: str) -> Response:
     """A page; `<!-- shell -->` in it is the file `shell.html`, which pages share."""
     body = PART.sub(lambda found: _template(found[1] + ".html"), _template(name))
