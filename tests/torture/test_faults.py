@@ -212,7 +212,8 @@ def test_a_checkpoint_that_fails_loses_nothing(slow_story: Story, disk: Disk) ->
     story.check()
 
 
-def test_a_file_that_may_not_grow_refuses_and_recovers(story: Story) -> None:
+def test_a_file_that_may_not_grow_refuses_and_recovers(slow_story: Story) -> None:
+    story = slow_story
     assert all(story.publish_many(5))
     process = story.server.process
     assert process is not None

@@ -97,10 +97,10 @@ def unconsumed() -> dict[str, Any]:
 
 
 def test_joining_under_load_is_without_a_seam(
-    tmp_path: Path, durability: str, dice: random.Random
+    tmp_path: Path, any_durability: str, dice: random.Random
 ) -> None:
     with RunningServer(
-        tmp_path, durability=durability, log_level="info", replay_limit=1_000_000
+        tmp_path, durability=any_durability, log_level="info", replay_limit=1_000_000
     ) as server:
         with Link(server.url) as link:
             link.subscribe("confirms nothing", ["live:*"])
