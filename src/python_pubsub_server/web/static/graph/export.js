@@ -1,5 +1,17 @@
 /** Saves a drawing as a file that needs no style sheet. */
-const STYLED = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight", "paint-order", "visibility"];
+const STYLED = [
+  "fill",
+  "stroke",
+  "stroke-width",
+  "stroke-opacity",
+  "stroke-dasharray",
+  "opacity",
+  "font-family",
+  "font-size",
+  "font-weight",
+  "paint-order",
+  "visibility",
+];
 const PNG_DENSITY = 2;
 
 export function saveSvg(svg, name) {

@@ -19,6 +19,7 @@ import { View } from "./view.js";
 
 const REFRESH_MS = 3_000;
 const SOON_MS = 250; // one reading for many changes
+const REST = 15; // how much longer than a reading took the page rests before the next
 
 export class GraphPage {
   #svg = byId("graph");
@@ -31,6 +32,7 @@ export class GraphPage {
   #latest = null; // what the server said last: {state, clients}
   #chosen; // a node's id
   #planned = 0;
+  #rest = 0;
 
   /** @param {{name, place, curve, label}} layout */
   constructor(layout) {
@@ -44,14 +46,14 @@ export class GraphPage {
     this.#pulses = new Pulses(byId("pulses"), this.#view, this.#model);
     this.#listen(client);
     this.#watchControls();
-    setInterval(() => document.hidden || this.#read(), REFRESH_MS);
+    setInterval(() => document.hidden || this.#readSoon(), REFRESH_MS);
     new ResizeObserver(() => this.#view.fit(this.#model.nodes.values())).observe(this.#svg);
   }
 
   #listen(client) {
     const soon = () => this.#readSoon();
     const listeners = {
-      connect: soon,
+      connect: () => this.#read(),
       new_client: soon,
       client_disconnected: soon,
       new_consumption: ({ consumer, topic }) => this.#model.edge("consume", consumer, topic) ?? soon(),
@@ -65,7 +67,7 @@ export class GraphPage {
   }
 
   #readSoon() {
-    this.#planned ||= setTimeout(() => this.#read(), SOON_MS);
+    this.#planned ||= setTimeout(() => this.#read(), Math.max(SOON_MS, this.#rest));
   }
 
   async #read() {
@@ -75,7 +77,9 @@ export class GraphPage {
       const [state, clients] = await Promise.all([getJSON("/graph/state"), getJSON("/clients")]);
       this.#latest = { state: state.rows, clients: clients.rows };
       this.#fail(null);
+      const start = performance.now();
       this.#show();
+      this.#rest = REST * (performance.now() - start);
     } catch (error) {
       this.#fail(error);
     }
