@@ -1,4 +1,6 @@
 const DURATION_MS = 800;
+const RADIUS = 4.5;
+const LEAST_PIXELS = 2;
 const MOST = 400;
 const MOST_READERS = 40;
 
@@ -48,7 +50,7 @@ export class Pulses {
       if (!edge || now < start) continue;
       const [left, top] = along(edge.curve, (now - start) / DURATION_MS);
       context.beginPath();
-      context.arc(left, top, 4.5, 0, 2 * Math.PI);
+      context.arc(left, top, Math.max(RADIUS, LEAST_PIXELS / scale), 0, 2 * Math.PI);
       context.fill();
     }
     this.#frame = this.#moving.length ? requestAnimationFrame((time) => this.#draw(time)) : 0;
