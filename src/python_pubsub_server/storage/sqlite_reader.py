@@ -105,7 +105,7 @@ _CONSUME_EDGES = """SELECT c.consumer, t.topic, r.consumptions, r.last_at
 
 # A search looks through this many of the newest messages itself. A common word is found there,
 # so that the index is only asked for words that are rare.
-_SCAN_AT_LEAST = 1_000
+_SCAN_AT_LEAST = 1_500
 # ... and through at most this many of those that the index does not have yet.
 _SCAN_AT_MOST = 20_000
 _SCAN_PAGE = 500
