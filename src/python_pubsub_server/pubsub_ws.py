@@ -181,8 +181,11 @@ def serve(settings: Settings) -> int:
 
 def allow_many_connections() -> None:
     """Raise the number of files that this process may open to what the system allows it."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    some, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ValueError, OSError) as error:  # some systems allow less than they say
+        logs.event(logging.INFO, "file_limit_kept", limit=some, reason=str(error))
 
 
 def _stop(app: flask.Flask, server: HTTPServer) -> None:
