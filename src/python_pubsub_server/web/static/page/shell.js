@@ -8,9 +8,7 @@ export function openShell(client) {
   document.documentElement.lang = language;
   translate(document.documentElement);
   for (const link of document.querySelectorAll(".pages a")) {
-    if (link.pathname !== location.pathname) continue;
-    link.setAttribute("aria-current", "page");
-    link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;
+    if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
   }
   const languages = byId("language");
   languages.value = language;
