@@ -119,6 +119,8 @@ def test_sockets_have_what_the_stock_ones_have() -> None:
         "polled_at",
         "queued_bytes",
         "stalled_at",
+        "incoming",
+        "received",
         "websocket",
     }
 

@@ -19,6 +19,7 @@ from python_pubsub_server.model import Claim
 from python_pubsub_server.node import Node
 from python_pubsub_server.pubsub_ws import create_app
 from python_pubsub_server.routes import ROUTES
+from python_pubsub_server.routes.publishing import wants_representation
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.sqlite import SQLiteWriter
 from python_pubsub_server.transport.connection import Broadcast
@@ -913,3 +914,18 @@ def test_the_front_page_is_the_control_panel(tell: Tell) -> None:
         assert page.data.lstrip().lower().startswith(b"<!doctype html>")
 
     tell(tale)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "wants"),
+    [
+        ("return=representation", True),
+        ("Return=Representation", True),
+        ('return="representation"', True),
+        ("respond-async, return=representation; x=1", True),
+        ("return=minimal", False),
+        ("", False),
+    ],
+)
+def test_a_preference_is_read_as_http_says(prefer: str, wants: bool) -> None:
+    assert wants_representation(prefer) is wants

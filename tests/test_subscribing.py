@@ -321,7 +321,7 @@ def test_a_pattern_resumed_on_another_log_is_not_recovered_however_empty(tell: T
         _, answer = story.subscribe("host:*", after={"host:a": 5}, epoch=OTHER_EPOCH)
         assert answer.topics[0].recovered is False
         _, answer = story.subscribe("host:*", epoch=OTHER_EPOCH)
-        assert answer.topics[0].recovered is True  # it asks for nothing of before
+        assert answer.topics[0].recovered is False  # whatever it had, is lost
 
     tell(tale)
 

@@ -11,7 +11,7 @@ from .broker import Announcer, Broker
 from .clock import LogClock
 from .config import Settings
 from .deliveries import Deliveries
-from .errors import RequestError
+from .errors import DatabaseError, RequestError
 from .history import History
 from .hub import Hub
 from .journal import Journal
@@ -46,12 +46,18 @@ class Node:
             allow_anonymous=settings.allow_anonymous, cors_origins=settings.cors_origins
         )
         self.readers = Readers(database, runtime)
-        self.clock = LogClock(not_before=self.readers.read(lambda r: r.last_timestamp()))
+        try:
+            last_timestamp, last_position = self.readers.read(
+                lambda reader: (reader.last_timestamp(), reader.last_position())
+            )
+        except RequestError as error:
+            raise DatabaseError(f"{error.message}; restore it from a backup") from error
+        self.clock = LogClock(not_before=last_timestamp)
         self.started_at = self.clock.now()
         self.hub = Hub()
         self.rates = Rates()
         announcer = Announcer(self.hub, self.rates)
-        announcer.delivered = self.readers.read(lambda reader: reader.last_position())
+        announcer.delivered = last_position
         self.deliveries = Deliveries(self.node_id, self.clock, lambda: announcer.delivered)
         self.journal = Journal(
             database.writer(), runtime, self.clock, announcer, self.deliveries.here

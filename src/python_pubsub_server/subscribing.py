@@ -264,7 +264,9 @@ class Subscribing:
 
     def _answer(self, subscriber: Subscriber, request: Subscribe, plan: Plan) -> Subscribed:
         def joined(topic: str) -> list[JoinedTopic]:
-            return [_joined(p, plan.replays.get(p.topic)) for p in plan.positions[topic]]
+            return [
+                _joined(p, plan.replays.get(p.topic), is_same_log) for p in plan.positions[topic]
+            ]
 
         is_same_log = request.epoch in (None, self._epoch)
         topics = [
@@ -419,13 +421,13 @@ def _has_all(request: Subscribe, wanted: str, plan: Plan, is_same_log: bool) -> 
     )
 
 
-def _joined(position: TopicPosition, replay: Replay | None) -> JoinedTopic:
+def _joined(position: TopicPosition, replay: Replay | None, is_same_log: bool) -> JoinedTopic:
     return JoinedTopic(
         position.topic,
         position.sequence,
         position.first,
         replay.count if replay else 0,
-        replay.recovered if replay else True,
+        replay.recovered if replay else is_same_log,
     )
 
 

@@ -437,3 +437,19 @@ def test_events_before_the_namespace_is_joined_change_nothing(
             pass
         raw.assert_alive()
     assert server.get("/messages", topic=topic) == []
+
+
+@pytest.mark.parametrize("transports", [("polling",), ("websocket",)])
+def test_ten_thousand_missed_messages_come_in_order(
+    server: RunningServer, transports: tuple[str, ...]
+) -> None:
+    topic = f"long-{transports[0]}"
+    batch = [
+        {"topic": topic, "message_id": f"m-{n}", "message": "x" * 200, "producer": "p"}
+        for n in range(10_000)
+    ]
+    server.http.post(server.url + "/publish/batch", json=batch, timeout=60).raise_for_status()
+    with Client(server.url, transports) as client:
+        answer = client.subscribe(topic, after="beginning")
+        assert answer["topics"][0]["replayed"] == 10_000
+        assert [m["sequence"] for m in client.messages(10_000)] == list(range(1, 10_001))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from .. import logs, wire
 from ..errors import RequestError
 from ..model import Published
@@ -66,7 +68,7 @@ def consumed(node: Node, session: Session, body: bytes, ack_id: int | None) -> N
 def history(node: Node, session: Session, body: bytes, ack_id: int | None) -> None:
     topic, after, limit = wire.parse_history(body)
     page = node.history.page(session.identity, topic, after, limit)
-    session.acknowledge(ack_id, encode(page))
+    session.acknowledge(ack_id, encode({"status": "ok"} | msgspec.structs.asdict(page)))
 
 
 def disconnect(node: Node, session: Session) -> None:

@@ -24,7 +24,7 @@ def publish_soon(node: Node, request: Request, respond: Respond) -> None:
     """One message: `ok` once it is committed. Does not wait for that."""
     limit = node.settings.max_message_bytes
     draft = wire.parse_draft(request.json_body(limit), limit)
-    wants_all = "return=representation" in request.header("Prefer")
+    wants_all = wants_representation(request.header("Prefer"))
 
     def answer(outcome: Sequence[Published] | RequestError) -> None:
         if isinstance(outcome, RequestError):
@@ -105,3 +105,12 @@ def representation(epoch: str, published: Published) -> dict[str, Any]:
         "epoch": epoch,
         "duplicate": published.duplicate,
     }
+
+
+def wants_representation(prefer: str) -> bool:
+    """Whether a Prefer header asks for it, in any case, quoted or not (RFC 7240 §2)."""
+    return any(
+        preference.partition(";")[0].replace('"', "").replace(" ", "").lower()
+        == "return=representation"
+        for preference in prefer.split(",")
+    )

@@ -33,6 +33,8 @@ _CONNECTION_IS_DOUBTFUL = {
     sqlite3.SQLITE_READONLY,
 }
 
+MAX_CHECKED_BYTES = 2**28
+
 _EPOCH = "SELECT epoch FROM log"
 _START_LOG = "INSERT OR IGNORE INTO log (id, epoch, created_at) VALUES (1, ?, ?)"
 _PROGRESS = "SELECT position FROM search_progress"
@@ -78,6 +80,7 @@ class SQLiteDatabase:
         known = read_migrations(migrations or migrations_folder())
         _refuse_unwritable(path)
         try:
+            _refuse_damaged(path, busy_timeout_seconds)
             connection = _connect(path, busy_timeout_seconds)
             try:
                 pending(connection, known)
@@ -217,6 +220,19 @@ def _refuse_unwritable(path: Path) -> None:
             raise DatabaseError(
                 f"{path}: {place} cannot be written; give the user of this server the right to"
             )
+
+
+def _refuse_damaged(path: Path, busy_timeout_seconds: float) -> None:
+    """Look a file through before anything in it is changed; a very large one is taken as it is."""
+    if not path.exists() or not 0 < path.stat().st_size <= MAX_CHECKED_BYTES:
+        return
+    connection = _connect(path, busy_timeout_seconds, mode="ro")
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    finally:
+        connection.close()
+    if found != "ok":
+        raise DatabaseError(f"the file is damaged ({found}); restore it from a backup")
 
 
 def _advice(error: sqlite3.Error) -> str:

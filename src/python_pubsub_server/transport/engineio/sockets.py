@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import engineio
@@ -31,6 +32,8 @@ PING_FRAME = frame(TEXT, str(PING).encode())
 PONG_TEXT = str(PONG)
 GOING_AWAY = 1001
 PACKETS_AT_ONCE: int = Payload.max_decode_packets
+POST_PATIENCE = 10.0
+MAX_INCOMING = 1_000  # packets that may wait to be received
 SEPARATOR = "\x1e"  # between the packets of one polling request
 
 
@@ -87,6 +90,8 @@ class Socket(StockSocket):  # type: ignore[misc]
         self.queued_bytes = 0
         self.polled_at = time.time()
         self.stalled_at: float | None = None  # of one that was closed as slow: since when
+        self.incoming: deque[EnginePacket] | None = None  # what polling requests brought
+        self.received: Event | None = None  # a task is at work on them
         self.fetched: Event | None = None  # some task waits for the next poll
         self.websocket: WebSocket | None = None
         self.last_ping = None
@@ -151,10 +156,12 @@ class Socket(StockSocket):  # type: ignore[misc]
         if self.websocket is not None:
             return self.websocket.wait_drained(timeout)
         little = self.server.outbound_bytes // 4
-        if self.queued_bytes > little and not self.closed:
+        give_up_at = time.monotonic() + timeout
+        while self.queued_bytes > little and not self.closed:
             self.fetched = self.fetched or self.server.runtime.event()
-            self.fetched.wait(timeout)
-        return self.queued_bytes <= little and not self.closed
+            if not self.fetched.wait(max(0.0, give_up_at - time.monotonic())):
+                return False
+        return not self.closed
 
     def _wake_drained(self) -> None:
         if self.fetched is not None:
@@ -178,10 +185,8 @@ class Socket(StockSocket):  # type: ignore[misc]
             self.server.heartbeat.heard(self)
         elif pkt.packet_type == MESSAGE:
             self.server.handlers["message"](self.sid, pkt.data)
-        elif pkt.packet_type == CLOSE:
-            self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
         else:
-            raise EngineIOError(f"unexpected packet of type {pkt.packet_type}")
+            self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
 
     def handle_post_request(self, environ: dict[str, Any]) -> None:
         length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -193,11 +198,39 @@ class Socket(StockSocket):  # type: ignore[misc]
         except ValueError as error:
             raise EngineIOError("malformed payload") from error
         for pkt in packets:
-            if not self.closed:
-                self.receive(pkt)
+            if pkt.packet_type not in (PONG, MESSAGE, CLOSE):
+                raise EngineIOError(f"unexpected packet of type {pkt.packet_type}")
+        self._take_in(packets)
+
+    def _take_in(self, packets: Iterable[EnginePacket]) -> None:
+        """Let packets be received in their order, behind the answer to the request with them.
+
+        What a packet asks for (a long replay) may wait for the client's next poll; and an answer
+        that overtakes the request's own makes python-engineio's client forget what it still
+        wanted to send. A flood is held back: a request waits for most of what came before it.
+        """
+        self.incoming = self.incoming or deque()
+        self.incoming.extend(packets)
+        if self.received is None:
+            self.received = self.server.runtime.event()
+            self.server.runtime.spawn(self._receive_all, self.received)
+        elif len(self.incoming) > MAX_INCOMING:
+            self.received.wait(POST_PATIENCE)
+            if self.incoming is not None and len(self.incoming) > MAX_INCOMING:
+                raise EngineIOError("too many packets wait to be received")
+
+    def _receive_all(self, received: Event) -> None:
+        try:
+            while self.incoming and not self.closed:
+                self.receive(self.incoming.popleft())
+        finally:
+            self.received = self.incoming = None
+            received.set()
 
     def receive_text(self, message: Message) -> None:
-        """A message of a WebSocket client."""
+        """A message of a WebSocket client; what it sent by polling comes before it."""
+        if self.received is not None:
+            self.received.wait(self.server.ping_interval + self.server.ping_timeout)
         if isinstance(message, bytes):
             self.server.handlers["message"](self.sid, message)
         elif message[:1] == "4":
