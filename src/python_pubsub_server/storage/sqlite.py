@@ -232,7 +232,8 @@ def _refuse_damaged(path: Path, busy_timeout_seconds: float) -> None:
     finally:
         connection.close()
     if found != "ok":
-        raise DatabaseError(f"the file is damaged ({found}); restore it from a backup")
+        where = " ".join(found.removeprefix("*** in database main ***").split())
+        raise DatabaseError(f"the file is damaged ({where}); restore it from a backup")
 
 
 def _advice(error: sqlite3.Error) -> str:
