@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from . import logs
@@ -79,11 +80,12 @@ class Announcer:
     def committed(self, batch: Batch, outcome: Committed) -> Iterator[object] | None:
         self.on_commit()
         fresh = [p.message for p in outcome.published if not p.duplicate]
-        for message in fresh:
-            self._rates.count(("publish", message.producer, message.topic), 1, batch.at)
+        links = Counter(("publish", m.producer, m.topic) for m in fresh)
         for claim, recorded in zip(batch.claims, outcome.claimed, strict=True):
             if recorded:
-                self._rates.count(("consume", claim.consumer, claim.topic), recorded, batch.at)
+                links["consume", claim.consumer, claim.topic] += recorded
+        for link, number in links.items():
+            self._rates.count(link, number, batch.at)
         if logging.getLogger(logs.LOGGER).isEnabledFor(logging.DEBUG):
             _log(batch, outcome)
         parts = _parts(fresh)

@@ -29,7 +29,7 @@ FAILURE_SECONDS = 5.0
 
 T = TypeVar("T")
 
-LONG_TURN_SECONDS = 0.002  # of a transaction with its delivery
+LONG_TURN_SECONDS = 0.002  # of a delivery
 GATHER_SECONDS = 0.0005
 TURN_SECONDS = 0.002  # between two parts of a delivery, so that connections can empty
 _DONE = object()
@@ -90,7 +90,7 @@ class Journal:
     ) -> None:
         self._here = here
         self._steady = steady
-        self._started_at = 0.0
+        self._committed_at = 0.0
         self._last_seconds = 0.0
         self._last_entries = 0
         self._writer = writer
@@ -226,7 +226,6 @@ class Journal:
             self._start()
 
     def _start(self) -> None:
-        self._started_at = self._steady()
         entries = self._take()
         self._last_entries = len(entries)
         batch = Batch(
@@ -270,6 +269,7 @@ class Journal:
         outcome: Committed | None,
         error: BaseException | None,
     ) -> None:
+        self._committed_at = self._steady()
         if outcome is None:
             self._refuse(entries, error)
             self._proceed()
@@ -288,7 +288,7 @@ class Journal:
 
     def _proceed(self, *, was_upkeep: bool = False) -> None:
         """Tell who waits that the writer is done, and give it the next work."""
-        self._last_seconds = self._steady() - self._started_at
+        self._last_seconds = self._steady() - self._committed_at
         settling, self._settling = self._settling, []
         for tell in settling:
             tell()

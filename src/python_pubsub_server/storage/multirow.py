@@ -14,16 +14,19 @@ from typing import Any
 
 import msgspec
 
+USUAL = 128
 LARGEST = 512  # rows a statement; the widest row has 8 values and SQLite allows 32,766
 
 
 def write_rows(
     connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]], tail: str = ""
-) -> None:
-    """Run `head VALUES (…), (…) tail` for all rows."""
+) -> int:
+    """Run `head VALUES (…), (…) tail` for all rows; the row id of the last one, 0 of none."""
+    last = 0
     for part in _parts(rows):
         statement = _statement(f"{head} ", tail, len(part[0]), len(part))
-        connection.execute(statement, list(chain.from_iterable(part)))
+        last = connection.execute(statement, list(chain.from_iterable(part))).lastrowid or 0
+    return last
 
 
 def read_rows(
@@ -56,10 +59,13 @@ def read_text_rows(
 
 
 def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """Cut rows into powers of two, so that the connection's cache of statements stays small."""
+    """Cut rows into few parts whose sizes recur, so that their statements stay prepared.
+
+    A usual number of rows is one part; many are cut into powers of two and what is left.
+    """
     start, left = 0, len(rows)
     while left:
-        size = min(LARGEST, 1 << (left.bit_length() - 1))
+        size = left if left <= USUAL else min(LARGEST, 1 << (left.bit_length() - 1))
         yield rows if size == len(rows) else rows[start : start + size]
         start, left = start + size, left - size
 

@@ -65,12 +65,15 @@ def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Commit
     if batch.interests:
         _store_interests(connection, batch.interests, consumers, batch.at)
     topics = _read_topics(connection, batch)
-    published = _store_drafts(connection, batch, topics, window) if batch.drafts else []
+    published, position = (
+        _store_drafts(connection, batch, topics, window) if batch.drafts else ([], 0)
+    )
     claimed = _store_claims(connection, batch, topics, consumers) if batch.claims else []
     if batch.here is not None or batch.deliveries:
         numbers = {name: topic.topic_id for name, topic in topics.items()}
         store_deliveries(connection, batch, consumers, numbers)
-    (position,) = connection.execute(_LAST_POSITION).fetchone()
+    if not position:
+        (position,) = connection.execute(_LAST_POSITION).fetchone()
     return Committed(published, claimed, position)
 
 
@@ -94,7 +97,8 @@ def _read_topics(connection: sqlite3.Connection, batch: Batch) -> dict[str, _Top
 
 def _store_drafts(
     connection: sqlite3.Connection, batch: Batch, topics: dict[str, _Topic], window: float
-) -> list[Published]:
+) -> tuple[list[Published], int]:
+    """What became of the drafts, and the position of the last one stored (0: none was)."""
     recent = _Recent(connection, batch.drafts, topics, window)
     _number_new_topics(connection, batch.drafts, topics)
     published: list[Published] = []
@@ -129,7 +133,7 @@ def _store_drafts(
         total = totals.setdefault((topic.topic_id, draft.producer), [0, at])
         total[0] += 1
         total[1] = max(total[1], at)
-    write_rows(connection, _ADD_MESSAGES, rows)
+    last_position = write_rows(connection, _ADD_MESSAGES, rows)
     positions = [
         (topic.topic_id, name, topic.sequence, topic.last_published_at)
         for name, topic in changed.items()
@@ -137,7 +141,7 @@ def _store_drafts(
     write_rows(connection, _SET_TOPICS, positions, _ON_TOPIC)
     edges = [(*key, int(count), last_at) for key, (count, last_at) in totals.items()]
     write_rows(connection, _ADD_PUBLISHERS, edges, _ON_PUBLISHER)
-    return published
+    return published, last_position
 
 
 def _number_new_topics(
