@@ -39,6 +39,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "greenlet": ("runtime",),
     "sqlite3": ("storage.sqlite*", "storage.migrations*", "storage.multirow"),
     "click": ("cli",),
+    "httptools": ("transport.http",),
     "dotenv": ("config",),
     "websocket": ("client.link",),
 }
