@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from process import NotStarted, cores, free_port, running  # noqa: E402
 from report import Row, amount, markdown_table, median_row, target_table, verdicts, workload_table  # noqa: E402
 from workloads import WORKLOADS  # noqa: E402
 
+needs_taskset = pytest.mark.skipif(
+    shutil.which("taskset") is None, reason="taskset is not installed (Debian: util-linux)"
+)
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler")
 
 
@@ -83,6 +87,7 @@ def test_generator_says_what_is_wrong_with_its_options(program: Path) -> None:
         generate(program, ["--port", "0"], core=cores()[1])
 
 
+@needs_taskset
 def test_server_that_does_not_start_is_reported_with_its_words(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such setting')"]
     with (
