@@ -64,7 +64,8 @@ class Consumer:
 
     def _consume(self, message: dict[str, Any]) -> None:
         content = json.dumps(message["message"], ensure_ascii=False)
-        print(f"{message['topic']} #{message['sequence']} {content}", flush=True)
+        with self._lock:
+            print(f"{message['topic']} #{message['sequence']} {content}", flush=True)
         confirmation = {
             "consumer": self._name,
             "topic": message["topic"],
