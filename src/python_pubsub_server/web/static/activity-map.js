@@ -1,7 +1,6 @@
 /** Topics and time as a heat map, live. */
 import { Rows } from "./activity/rows.js";
 import * as access from "./page/access.js";
-import { watchCopyButtons, writeCommands } from "./page/copy.js";
 import { byId, setText } from "./page/dom.js";
 import { getJSON } from "./page/http.js";
 import { language, say } from "./page/language.js";
@@ -10,12 +9,10 @@ import { openShell } from "./page/shell.js";
 import { finder } from "./page/topics.js";
 import { PubSubClient } from "./pubsub-client.js";
 
-const REFRESH_SECONDS = { minute: 1, hour: 5, day: 30 };
+const REFRESH_SECONDS = { minute: 1, hour: 3, day: 10 };
 
 const client = new PubSubClient(location.origin, { auth: access.handshake });
 openShell(client);
-writeCommands(document);
-watchCopyButtons();
 
 const rows = new Rows((text) => setText(byId("activity-cell"), text));
 let report = null;
@@ -50,9 +47,10 @@ function show() {
   byId("activity-nothing-found").hidden = shown > 0 || report.topics.length === 0;
   byId("activity-axis").hidden = shown === 0;
   const slots = report.others.length;
-  const ends = [report.from, report.from + (slots / 2) * report.step, report.from + slots * report.step];
-  [...byId("activity-axis").children].forEach((element, index) => {
-    const at = new Date(ends[index] * 1000);
+  const marks = [...byId("activity-axis").children];
+  marks.forEach((element, index) => {
+    const passed = (index / (marks.length - 1)) * slots * report.step;
+    const at = new Date((report.from + passed) * 1000);
     element.dateTime = at.toISOString();
     setText(element, at.toLocaleTimeString(language, { hour12: false }));
   });
@@ -70,8 +68,8 @@ function tick() {
 }
 
 watch(client, { connect: read, stats: tick }, fail);
-byId("windows").onchange = read;
+byId("windows").onchange = () => access.standing.mayWatch && read();
 byId("filter").oninput = show;
-document.addEventListener("visibilitychange", () => document.hidden || read());
+document.addEventListener("visibilitychange", () => document.hidden || !access.standing.mayWatch || read());
 byId("theme").addEventListener("change", () => rows.draw());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => rows.draw());

@@ -2,22 +2,26 @@
  * Client of python-pubsub-server for browsers and Node, over one WebSocket, without dependencies.
  *
  *     import { PubSubClient } from "/static/pubsub-client.js";
- *     const client = new PubSubClient(undefined, { consumer: "dashboard-1" });
+ *     const client = new PubSubClient(undefined, { consumer: "dashboard-1", token: fetchToken });
+ *     client.channel("notifications:42").on("notification", ({ title }) => console.log(title));
  *     client.on("message", ({ topic, message }) => console.log(topic, message));
- *     await client.subscribe(["notifications", "host:*"]);
- *     await client.publish({ topic: "notifications", message: { hi: 1 }, producer: "me" });
+ *     await client.subscribe(["orders", "host:*"]);
+ *     await client.publish({ topic: "orders", message: { id: 7 }, producer: "me" });
  *
  * It reconnects by itself, subscribes again, asks for what it missed, lets each message through
  * once and in order, and says ("unrecovered") when the server could not give all that was missed.
  */
+import { argumentsOf, Channel, Channels, isMessage } from "./client/channel.js";
+import { Credentials } from "./client/credentials.js";
 import { Emitter } from "./client/emitter.js";
 import { PubSubError } from "./client/errors.js";
-import { Inbox, isPattern } from "./client/inbox.js";
+import { covers, Inbox, isPattern } from "./client/inbox.js";
 import { Link } from "./client/link.js";
 import { Namespace } from "./client/namespace.js";
 import { randomUUID, socketUrl, systemClock } from "./client/platform.js";
+import { Root } from "./client/root.js";
 
-export { Namespace, PubSubError };
+export { Channel, Namespace, PubSubError };
 
 // Refusals that the same credentials will meet again.
 const FINAL_REFUSALS = ["unauthenticated", "forbidden", "token_expired"];
@@ -27,8 +31,10 @@ const PASSING_FAILURES = ["timeout", "unavailable", "rate_limited"];
 /**
  * @typedef {object} Options
  * @property {string} [consumer] who consumes: a lasting name, the server keeps account of it
- * @property {object | (() => object | Promise<object>)} [auth] handshake credentials such as
- *   `{token}`; a function is asked at every connect
+ * @property {string | (() => string | Promise<string>)} [token] who this is. A function is asked
+ *   at every connect, and before the token ends, so that the connection lives on
+ * @property {object | (() => object | Promise<object>)} [auth] what else the handshake says; a
+ *   function is asked at every connect
  * @property {typeof WebSocket} [WebSocket] where there is no global one (Node 20)
  * @property {{base?: number, max?: number}} [backoff] milliseconds, default 500 and 15,000
  * @property {boolean} [resume] ask for missed messages after a reconnect, default true
@@ -39,17 +45,22 @@ const PASSING_FAILURES = ["timeout", "unavailable", "rate_limited"];
  *   server's deduplication window, or a late repetition of a publish is stored twice
  * @property {number} [queueLimit] requests that may wait for a connection, default 1,000
  * @property {{parse: Function, stringify: Function}} [json] in place of `JSON`
+ * @property {string} [producer] who publishes, where `publish` does not say it; default: `consumer`
  * @property {() => number} [random] 0 ≤ x < 1, for the backoff
  * @property {{now: Function, setTimeout: Function, clearTimeout: Function}} [clock]
+ * @property {() => number} [wallClock] Unix time in milliseconds
  */
 
 /**
  * Connects at once, until `close()`.
  *
  * Events: `message` (topic, message_id, message, producer, timestamp, sequence, replayed?) ·
+ * `notification`, `suggestion:vote`, `resource:update` (the content, then the whole message) ·
+ * `received` (every message, whole, and the event that it came as) ·
  * `state` ({name, attempt, delay, error?}) · `subscribed` and `unsubscribed` (the server's
  * reports) · `unrecovered` ({topic, sequence, first, epoch}: messages of that topic are lost to
  * this client) · `error` (a PubSubError) · any other event of the server by its name.
+ * What belongs to a topic is heard by its channel, too, if there is one.
  */
 export class PubSubClient extends Emitter {
   /** Who consumes. Needed to subscribe and confirm; change it only while nothing is subscribed. */
@@ -59,8 +70,11 @@ export class PubSubClient extends Emitter {
   #link;
   #root;
   #namespaces = new Map();
+  #channels = new Channels();
+  #credentials;
   #inbox = new Inbox();
   #wanted = new Set();
+  #resuming = new Set(); // topics that this connection is still to go on with
   #connection = 0;
   #transmit = (packet) => this.#link.send(packet);
 
@@ -75,6 +89,7 @@ export class PubSubClient extends Emitter {
       random: Math.random,
       clock: systemClock,
       json: JSON,
+      wallClock: Date.now,
       resume: true,
       connectTimeout: 10_000,
       requestTimeout: 10_000,
@@ -92,12 +107,16 @@ export class PubSubClient extends Emitter {
       linkPacket: (packet) => this.#namespaces.get(packet.namespace)?.receive(packet),
       linkLost: (error, next) => this.#linkLost(error, next),
     });
+    this.#credentials = new Credentials(this.#options, {
+      renew: (token) => this.#renew(token),
+      renewalFailed: (error) => this.emit("error", asError(error)),
+    });
     this.#root = new Root(this.#transmit, this.#options, (...heard) => this.#hear(...heard));
     this.#namespaces.set("/", this.#root);
     this.#link.open();
   }
 
-  /** `{name, attempt, delay, error?}`; name: connecting, connected, reconnecting or closed. */
+  /** `{name, attempt, delay, error?}`; name: connecting, connected, reconnecting, paused or closed. */
   get state() {
     return this.#state;
   }
@@ -105,6 +124,14 @@ export class PubSubClient extends Emitter {
   /** The topics and patterns that are subscribed, or will be at the next connect. */
   get topics() {
     return [...this.#wanted];
+  }
+
+  /**
+   * Where this client stands: with it another client goes on behind what this one was delivered,
+   * after a page was opened anew for example: `other.subscribe(client.topics, client.place)`.
+   */
+  get place() {
+    return { after: this.#startsOf(this.topics), epoch: this.#inbox.epoch ?? undefined };
   }
 
   /**
@@ -116,8 +143,12 @@ export class PubSubClient extends Emitter {
    * @returns {Promise<object>} the server's report: `{epoch, consumer, topics: [{topic, sequence,
    *   first, replayed, recovered}]}`
    */
-  subscribe(topics, { after, epoch } = {}) {
+  async subscribe(topics, { after, epoch } = {}) {
     const names = [topics].flat();
+    if (this.consumer === undefined && names.length > 1) {
+      const each = names.map((name) => this.subscribe(name, { after, epoch }));
+      return merged(await Promise.all(each));
+    }
     if (after !== undefined) this.#inbox.forget(names);
     const settle = () => {
       for (const name of names) this.#wanted.add(name);
@@ -138,7 +169,11 @@ export class PubSubClient extends Emitter {
   unsubscribe(topics) {
     const names = topics === undefined ? this.topics : [topics].flat();
     const settle = () => {
-      for (const name of names) this.#wanted.delete(name);
+      for (const name of names) {
+        this.#wanted.delete(name);
+        this.#resuming.delete(name);
+      }
+      this.#channels.leave(names);
       this.#inbox.forget(names, this.topics);
     };
     const request = topics === undefined ? {} : { topics: names };
@@ -146,17 +181,33 @@ export class PubSubClient extends Emitter {
   }
 
   /**
+   * A topic or pattern with listeners of its own, subscribed from now on; the same one each time.
+   *
+   *     const bell = client.channel("notifications:42");
+   *     bell.on("notification", ({ title }) => show(title));
+   *
+   * @param {string} topic
+   * @param {object} [from] where to start, as in `subscribe`; only the first call's counts
+   * @returns {Channel}
+   */
+  channel(topic, from) {
+    const make = () => new Channel(this, topic, () => this.subscribe(topic, from));
+    return this.#channels.get(topic, make);
+  }
+
+  /**
    * Publishes; resolves once the server has committed the message. Without a connection it waits
    * for one, and a publish whose answer was lost is repeated under the same message_id, which the
    * server stores once. After a `timeout` it is unknown whether it was stored.
    *
-   * @param {{topic: string, message: any, producer: string, message_id?: string}} publication
+   * @param {{topic: string, message: any, producer?: string, message_id?: string}} publication
    * @returns {Promise<{sequence: number, timestamp: number, duplicate: boolean}>}
    */
-  publish({ topic, message_id = randomUUID(), message, producer }) {
+  publish({ topic, message_id = randomUUID(), message, producer = this.#options.producer }) {
     if (message === undefined) {
       return Promise.reject(new PubSubError("invalid", "`message` is missing", "publish"));
     }
+    producer ??= this.consumer;
     return this.#lasting("publish", { topic, message_id, message, producer });
   }
 
@@ -192,11 +243,33 @@ export class PubSubClient extends Emitter {
     return namespace;
   }
 
+  /**
+   * Goes on with another token of the same user: on the connection that there is, or else with
+   * the next one, at once. With another user's token it connects anew.
+   * @param {string | (() => string | Promise<string>)} [token] missing: the function of the
+   *   options is asked again
+   * @returns {Promise<void>} rejects with a PubSubError when the server refuses the token
+   */
+  async refresh(token) {
+    if (token !== undefined) this.#credentials.replace(token);
+    if (this.#root.connected) await this.#credentials.renew();
+    else this.reconnect();
+  }
+
   /** Drops the connection, if there is one, and connects now instead of after the delay. */
   reconnect() {
     if (this.#state.name === "closed") return;
     this.#link.drop(new PubSubError("disconnected", "reconnecting on request"));
+    if (this.#state.name === "paused") this.#become({ name: "connecting", attempt: 0, delay: 0 });
     this.#link.open();
+  }
+
+  /**
+   * Drops the connection, if there is one, and stays away until `reconnect` or `refresh`: where it
+   * is known that the server will not let it in before. What waits goes on waiting.
+   */
+  pause() {
+    if (this.#state.name !== "closed") this.#leave("paused", new PubSubError("disconnected", "paused"));
   }
 
   /** Ends the connection for good; what waits for an answer rejects with the code `closed`. */
@@ -208,10 +281,25 @@ export class PubSubClient extends Emitter {
     if (event === "connect") this.#connected();
     else if (event === "disconnect") this.#link.drop(values[0]);
     else if (event === "connect_error") this.#refused(values[0]);
-    else if (event === "message") this.#deliver(values[0]);
     else if (event === "subscribed") this.#subscribed(values[0]);
     else if (event === "error") this.emit("error", asError(values[0]));
+    else if (isMessage(event)) this.#deliver(event, values[0]);
     else this.emit(event, ...values);
+  }
+
+  /** A message of a topic, as the event that the topic has for it. */
+  #deliver(event, message) {
+    const { topic, sequence } = message;
+    if (sequence !== null) { // else another program said it through Redis
+      // The server joins a user to its own notifications at once, from another place than this
+      // client's: what comes so early comes again, in order, with the subscription.
+      for (const pattern of this.#resuming) if (covers(pattern, topic)) return;
+      if (!this.#inbox.accepts({ topic, sequence })) return;
+    }
+    const values = argumentsOf(event, message);
+    this.emit(event, ...values);
+    this.emit("received", message, event);
+    this.#channels.tell(topic, event, ...values);
   }
 
   #linkOpened() {
@@ -221,10 +309,11 @@ export class PubSubClient extends Emitter {
 
   async #authenticate(namespaces) {
     const connection = this.#connection;
-    let auth = this.#options.auth;
+    let auth;
     try {
-      if (typeof auth === "function") auth = await auth();
+      auth = await this.#credentials.ask();
     } catch (error) {
+      if (connection !== this.#connection) return;
       this.#link.drop(new PubSubError("unauthenticated", `auth failed: ${error.message}`));
       return;
     }
@@ -235,26 +324,49 @@ export class PubSubClient extends Emitter {
   #connected() {
     this.#link.settled();
     this.#become({ name: "connected", attempt: 0, delay: 0 });
-    if (this.#wanted.size) this.#resume(this.topics);
+    if (!this.#wanted.size) return;
+    if (this.#options.resume) this.#resuming = new Set(this.#wanted);
+    if (this.consumer !== undefined) this.#resume(this.topics);
+    else for (const topic of this.topics) this.#resume([topic]);
   }
 
   #linkLost(error, { attempt, delay }) {
     this.#connection += 1;
+    this.#credentials.stop();
+    this.#resuming.clear();
     this.#become({ name: "reconnecting", attempt, delay, error });
     for (const namespace of this.#namespaces.values()) namespace.lose(error);
   }
 
   #refused(error) {
     this.emit("error", error);
-    const isFinal = FINAL_REFUSALS.includes(error.code) && typeof this.#options.auth !== "function";
+    const isFinal = FINAL_REFUSALS.includes(error.code) && !this.#credentials.canChange;
     if (isFinal) this.#end(error);
     else this.#link.drop(error);
   }
 
-  #end(error) {
+  /** Tells the server of a newer token, wherever this client is known by one. */
+  async #renew(token) {
+    const known = [...this.#namespaces.values()].filter((namespace) => namespace.connected);
+    try {
+      await Promise.all(known.map((namespace) => namespace.request("refresh", { token })));
+    } catch (error) {
+      // The token may not go on here (another user's, for example), but it may come in anew.
+      if (error.code === "forbidden") this.#link.drop(error);
+      if (error.code !== "invalid") throw error; // a server that knows no tokens
+    }
+  }
+
+  #leave(name, error) {
     this.#link.close();
+    this.#credentials.stop();
     this.#connection += 1;
-    this.#become({ name: "closed", attempt: 0, delay: 0, error });
+    this.#become({ name, attempt: 0, delay: 0, error });
+    for (const namespace of this.#namespaces.values()) namespace.lose(error);
+  }
+
+  #end(error) {
+    this.#leave("closed", error);
     for (const namespace of this.#namespaces.values()) namespace.end(error);
   }
 
@@ -296,13 +408,17 @@ export class PubSubClient extends Emitter {
       for (const topic of topics) this.#resume([topic]);
     } else {
       this.#wanted.delete(topics[0]);
+      this.#resuming.delete(topics[0]);
+      this.#channels.tellOwn(topics[0], "error", error);
+      this.#channels.leave(topics);
       this.emit("error", error);
     }
   }
 
   /** The body of a subscribe: a topic goes on behind its position, any other starts at `after`. */
   #subscription(topics, positions, after, epoch = this.#inbox.epoch) {
-    const request = { consumer: this.consumer, topics };
+    const hasName = this.consumer !== undefined;
+    const request = hasName ? { consumer: this.consumer, topics } : { channel: topics[0] };
     if (Object.keys(positions).length) {
       const start = typeof after === "object" ? after : everywhere(topics, after);
       request.after = { ...start, ...positions };
@@ -315,38 +431,26 @@ export class PubSubClient extends Emitter {
 
   #subscribed(report) {
     this.#inbox.confirm(report);
+    for (const { topic } of report.topics) this.#resuming.delete(topic);
     this.emit("subscribed", report);
+    for (const row of report.topics) this.#channels.tellOwn(row.topic, "subscribed", row);
     for (const row of report.topics.flatMap((row) => row.topics ?? [row])) {
-      if (!row.recovered) this.emit("unrecovered", { ...row, epoch: report.epoch });
+      if (row.recovered) continue;
+      const lost = { ...row, epoch: report.epoch };
+      this.emit("unrecovered", lost);
+      this.#channels.tell(row.topic, "unrecovered", lost);
     }
   }
 
-  #deliver(message) {
-    if (this.#inbox.accepts(message)) this.emit("message", message);
-  }
-}
-
-/** The namespace `/`, whose events the client hears in place of listeners. */
-class Root extends Namespace {
-  #hear;
-
-  constructor(transmit, options, hear) {
-    super("/", transmit, options);
-    this.#hear = hear;
-  }
-
-  emit(event, ...values) {
-    this.#hear(event, ...values);
-  }
-
-  /** What waits goes on waiting: the client decides whether to try again. */
-  refuse(error) {
-    this.#hear("connect_error", error);
-  }
 }
 
 function everywhere(topics, after) {
   return after === undefined ? {} : Object.fromEntries(topics.map((topic) => [topic, after]));
+}
+
+/** One report of several. */
+function merged(reports) {
+  return { ...reports[0], topics: reports.flatMap(({ topics }) => topics) };
 }
 
 function asError(value) {

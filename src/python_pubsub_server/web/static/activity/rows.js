@@ -38,6 +38,7 @@ export class Rows {
       this.#rows.delete(key);
     }
     shown.forEach((row, index) => this.#place(row, index));
+    this.#list.style.setProperty("--rows", String(shown.length)); // few rows may be high
     this.draw();
     if (this.#cursor) this.#point(this.#cursor);
     return shown.length;

@@ -11,7 +11,17 @@ export class Emitter {
   on(name, listener) {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
-    return () => listeners.delete(listener);
+    return () => this.off(name, listener);
+  }
+
+  /**
+   * Takes a listener off; without one, all of that name.
+   * @param {string} name
+   * @param {(...values: any[]) => void} [listener]
+   */
+  off(name, listener) {
+    if (listener === undefined) this.#listeners.delete(name);
+    else this.#listeners.get(name)?.delete(listener);
   }
 
   /** @protected */

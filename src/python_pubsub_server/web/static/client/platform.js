@@ -25,5 +25,6 @@ export function socketUrl(url) {
   target.search = base.search;
   target.searchParams.set("EIO", "4");
   target.searchParams.set("transport", "websocket");
+  target.searchParams.set("envelope", "true"); // whole messages, to resume behind them
   return target.href;
 }

@@ -4,7 +4,7 @@ import { count } from "../page/text.js";
 import { KINDS } from "./drawing.js";
 
 const MOST_SHOWN = 50;
-const STATES = { flowing: "flowing", silent: "silent", behind: "behind", away: "not connected" };
+const STATES = { flowing: "flowing", silent: "silent", away: "not connected" };
 
 /** The card that says all about the node that is chosen. */
 export class Details {
@@ -43,7 +43,9 @@ function row(edge, node) {
     kind: say(KINDS[other.kind]),
     count: say(verb, { count: count(edge.count) }),
     state: say(STATES[edge.state]),
+    lag: edge.lag ? say("{count} not confirmed yet", { count: count(edge.lag) }) : "",
   });
+  element.dataset.delay = edge.delay;
   element.querySelector('[data-field="state"]').dataset.state = edge.state;
   return element;
 }

@@ -49,6 +49,7 @@ export class Drawing {
     if (!path) {
       path = document.createElementNS(SVG, "path");
       path.classList.add("edge");
+      path.dataset.id = edge.id;
       this.#edges.append(path);
       this.#elements.set(edge.id, path);
     }
@@ -56,6 +57,7 @@ export class Drawing {
     const [x0, y0, ...rest] = edge.curve.map((number) => number.toFixed(1));
     write(path, "d", `M${x0},${y0}C${rest.join(" ")}`);
     write(path, "data-state", edge.state);
+    write(path, "data-delay", edge.delay);
     write(path, "stroke-width", (1.2 + 2.4 * Math.log10(1 + edge.flow)).toFixed(1));
   }
 
@@ -75,6 +77,7 @@ export class Drawing {
     write(text, "transform", `rotate(${angle.toFixed(1)})`);
     const isIdle = node.edges.every((edge) => edge.state === "silent" || edge.state === "away");
     write(group, "data-idle", isIdle);
+    write(group, "data-delay", worst(node.edges));
   }
 }
 
@@ -96,6 +99,12 @@ function newNode({ id, kind, name }) {
   text.textContent = isLong ? `${letters.slice(0, LONGEST_NAME - 1).join("")}…` : name;
   group.append(title, shape, text);
   return group;
+}
+
+/** A consumer looks as the worst of its edges does. */
+function worst(edges) {
+  const has = (delay) => edges.some((edge) => edge.kind === "consume" && edge.delay === delay);
+  return has("late") ? "late" : has("slow") ? "slow" : "none";
 }
 
 function write(element, name, value) {

@@ -8,9 +8,10 @@ const NAMES = 200; // what names take beside the outer columns
 const APART = 44; // down; across it is more, for the names
 const ACROSS = 0.3;
 const STEPS = 160;
+const MOST_STRETCH = 2;
 
-/** Gives places to the nodes that have none, in columns that suit the width of the page. */
-export function place(model, width) {
+/** Gives places to the nodes that have none, in columns that suit the size of the page. */
+export function place(model, { width, height }) {
   const nodes = [...model.nodes.values()];
   const fresh = nodes.filter((node) => node.x === undefined);
   if (!fresh.length) return;
@@ -34,6 +35,21 @@ export function place(model, width) {
     }
     push(nodes, movable);
   }
+  if (fresh.length === nodes.length) stretch(nodes, width, height);
+}
+
+/** The first layout takes the height that the page has; names in the middle get room. */
+function stretch(nodes, width, height) {
+  const [top, bottom] = bounds(nodes, "y");
+  const [left, right] = bounds(nodes, "x");
+  const wanted = ((right - left + 2 * NAMES) * height) / Math.max(1, width) - APART;
+  const factor = Math.min(MOST_STRETCH, Math.max(1, wanted / Math.max(APART, bottom - top)));
+  for (const node of nodes) node.y = (node.y - (top + bottom) / 2) * factor;
+}
+
+function bounds(nodes, axis) {
+  const values = nodes.map((node) => node[axis]);
+  return [Math.min(...values), Math.max(...values)];
 }
 
 export function curve({ source, target }) {

@@ -1,36 +1,46 @@
 /** What a graph shows: producers, topics and consumers as nodes, who sends what to whom as edges. */
-import { matches } from "../page/topics.js";
-
 const SILENT_BELOW = 0.02; // messages a second
+
+// Behind by less than comes in so many seconds, and not by more than a few: that is on its way.
+const LAGS = [
+  { name: "late", seconds: 30, messages: 100 },
+  { name: "slow", seconds: 3, messages: 10 },
+];
 
 /**
  * @typedef {{id, kind: "producer" | "topic" | "consumer", name, rate, edges: Edge[]}} GraphNode
  *   with `x`, `y` once a layout has placed it
  * @typedef {{id, kind: "publish" | "consume", source: GraphNode, target: GraphNode, count, rate,
- *   flow, state: "flowing" | "silent" | "behind" | "away"}} Edge
- *   `flow`: messages a second that pass; `rate`: of a consumer, how many it confirms
+ *   flow, state: "flowing" | "silent" | "away", lag: number | null,
+ *   delay: "none" | "slow" | "late"}} Edge
+ *   `flow`: messages a second that pass; `rate`: of a consumer, how many it confirms; `lag`: how
+ *   many it has not confirmed yet; `delay`: what that means beside what flows
  */
 export class Model {
   nodes = new Map();
   edges = new Map();
   #known = new Map(); // every node that there was: it keeps its place while it is hidden
+  #links = new Set(); // the ids of all edges of the state, those that are hidden too
 
   /**
    * Takes over the server's state; nodes that were there stay the same objects.
    * @param {{links: object[]}} state of GET /graph/state
-   * @param {{consumer, topic}[]} clients of GET /clients
    * @param {(topic: string) => boolean} accepts which topics to show
    * @returns {boolean} whether there are nodes or edges that were not there, or others went
    */
-  update(state, clients, accepts) {
+  update(state, accepts) {
     const before = [...this.nodes.keys(), ...this.edges.keys()].join("\n");
     this.nodes = new Map();
     this.edges = new Map();
+    this.#links = new Set();
     for (const link of state.links) {
-      const topic = link.type === "publish" ? link.target : link.source;
-      if (accepts(topic)) this.#link(link);
+      const isPublish = link.type === "publish";
+      const [name, topic] = isPublish ? [link.source, link.target] : [link.target, link.source];
+      const id = edgeId(link.type, name, topic);
+      this.#links.add(id);
+      if (accepts(topic)) this.#link(id, link);
     }
-    this.#judge(listeners(state, clients));
+    this.#judge();
     return before !== [...this.nodes.keys(), ...this.edges.keys()].join("\n");
   }
 
@@ -39,13 +49,17 @@ export class Model {
     return this.edges.get(edgeId(kind, name, topic));
   }
 
+  /** Whether the server has told of an edge, be it shown or not. */
+  knows(kind, name, topic) {
+    return this.#links.has(edgeId(kind, name, topic));
+  }
+
   node(kind, name) {
     return this.nodes.get(`${kind} ${name}`);
   }
 
-  #link({ source, target, type, count, rate }) {
+  #link(id, { source, target, type, count, rate, lag = null, live = true }) {
     const isPublish = type === "publish";
-    const id = isPublish ? edgeId(type, source, target) : edgeId(type, target, source);
     const edge = {
       id,
       kind: type,
@@ -53,6 +67,8 @@ export class Model {
       target: this.#node(isPublish ? "topic" : "consumer", target),
       count,
       rate,
+      lag,
+      isLive: live,
     };
     edge.source.edges.push(edge);
     edge.target.edges.push(edge);
@@ -72,39 +88,30 @@ export class Model {
   }
 
   /** Finds how much passes where, and what is silent, behind or away. */
-  #judge(live) {
+  #judge() {
     const sum = (edges) => edges.reduce((total, edge) => total + edge.rate, 0);
     for (const node of this.nodes.values()) {
       node.rate = sum(node.edges.filter((edge) => (edge.kind === "consume") === (node.kind === "consumer")));
     }
     for (const edge of this.edges.values()) {
       const passing = edge.kind === "publish" ? edge.rate : edge.source.rate;
-      const isLive = edge.kind === "publish" || live.has(edge.id);
-      edge.flow = isLive ? passing : 0;
-      edge.state = stateOf(edge, isLive);
+      edge.flow = edge.isLive ? passing : 0;
+      edge.state = stateOf(edge);
+      edge.delay = delayOf(edge);
     }
   }
 }
 
-function stateOf(edge, isLive) {
+function stateOf({ isLive, flow }) {
   if (!isLive) return "away";
-  if (edge.flow < SILENT_BELOW) return "silent";
-  const confirms = edge.kind === "consume" && edge.count > 0;
-  return confirms && edge.rate < edge.flow / 2 ? "behind" : "flowing";
+  return flow < SILENT_BELOW ? "silent" : "flowing";
 }
 
-/** The ids of the edges on which somebody listens now. */
-function listeners(state, clients) {
-  const topics = new Set(state.topics);
-  const covered = new Map();
-  const live = new Set();
-  for (const { consumer, topic } of clients) {
-    if (!covered.has(topic)) {
-      covered.set(topic, topic.endsWith("*") ? [...topics].filter((t) => matches(topic, t)) : [topic]);
-    }
-    for (const each of covered.get(topic)) live.add(edgeId("consume", consumer, each));
-  }
-  return live;
+/** How a consumer's lag is beside what comes. */
+export function delayOf({ lag, flow }) {
+  if (lag === null) return "none"; // it does not confirm at all
+  const found = LAGS.find(({ seconds, messages }) => lag >= Math.max(messages, seconds * flow));
+  return found?.name ?? "none";
 }
 
 function edgeId(kind, name, topic) {

@@ -1,6 +1,5 @@
 /** A page with a live graph: puts the parts together. The layout is all in which such pages differ. */
 import * as access from "../page/access.js";
-import { watchCopyButtons, writeCommands } from "../page/copy.js";
 import { byId, setText } from "../page/dom.js";
 import { getJSON } from "../page/http.js";
 import { say } from "../page/language.js";
@@ -29,7 +28,7 @@ export class GraphPage {
   #view;
   #pulses;
   #details = new Details(() => this.#choose(undefined));
-  #latest = null; // what the server said last: {state, clients}
+  #latest = null; // what the server said last
   #chosen; // a node's id
   #planned = 0;
   #rest = 0;
@@ -39,14 +38,12 @@ export class GraphPage {
     this.#layout = layout;
     const client = new PubSubClient(location.origin, { auth: access.handshake });
     openShell(client);
-    writeCommands(document);
-    watchCopyButtons();
     this.#drawing = new Drawing(this.#svg, layout);
     this.#view = new View(this.#svg, layout.label);
     this.#pulses = new Pulses(byId("pulses"), this.#view, this.#model);
     this.#listen(client);
     this.#watchControls();
-    setInterval(() => document.hidden || this.#readSoon(), REFRESH_MS);
+    setInterval(() => document.hidden || !access.standing.mayWatch || this.#readSoon(), REFRESH_MS);
     new ResizeObserver(() => this.#view.fit(this.#model.nodes.values())).observe(this.#svg);
   }
 
@@ -56,14 +53,19 @@ export class GraphPage {
       connect: () => this.#read(),
       new_client: soon,
       client_disconnected: soon,
-      new_consumption: ({ consumer, topic }) => this.#model.edge("consume", consumer, topic) ?? soon(),
+      new_consumption: ({ consumer, topic }) => this.#meet("consume", consumer, topic),
       new_message: (message) => {
-        if (!this.#model.edge("publish", message.producer, message.topic)) soon();
+        this.#meet("publish", message.producer, message.topic);
         this.#pulses.run(message);
       },
       stats: (stats) => this.#showStats(stats),
     };
     watch(client, listeners, (error) => this.#fail(error));
+  }
+
+  /** Reads the graph again when something is heard of that it lacks, if it could have room for it. */
+  #meet(kind, name, topic) {
+    if (!this.#latest?.truncated && !this.#model.knows(kind, name, topic)) this.#readSoon();
   }
 
   #readSoon() {
@@ -74,8 +76,7 @@ export class GraphPage {
     clearTimeout(this.#planned);
     this.#planned = 0;
     try {
-      const [state, clients] = await Promise.all([getJSON("/graph/state"), getJSON("/clients")]);
-      this.#latest = { state: state.rows, clients: clients.rows };
+      this.#latest = (await getJSON("/graph/state")).rows;
       this.#fail(null);
       const start = performance.now();
       this.#show();
@@ -88,8 +89,11 @@ export class GraphPage {
   #show() {
     if (!this.#latest) return;
     const accepts = finder(byId("filter").value);
-    const hasChanged = this.#model.update(this.#latest.state, this.#latest.clients, accepts);
-    if (hasChanged) this.#layout.place(this.#model, this.#svg.clientWidth);
+    const hasChanged = this.#model.update(this.#latest, accepts);
+    if (hasChanged) {
+      const { clientWidth: width, clientHeight: height } = this.#svg;
+      this.#layout.place(this.#model, { width, height });
+    };
     this.#drawing.draw(this.#model);
     if (hasChanged) this.#view.fit(this.#model.nodes.values());
     this.#choose(this.#chosen);
@@ -103,8 +107,9 @@ export class GraphPage {
         consumers: number("consumer"),
       }),
     );
-    byId("graph-empty").hidden = this.#latest.state.links.length > 0;
-    byId("graph-nothing-found").hidden = nodes.size > 0 || this.#latest.state.links.length === 0;
+    byId("graph-truncated").hidden = !this.#latest.truncated;
+    byId("graph-empty").hidden = this.#latest.links.length > 0;
+    byId("graph-nothing-found").hidden = nodes.size > 0 || this.#latest.links.length === 0;
     this.#keepOneTabStop();
   }
 

@@ -4,7 +4,7 @@
  */
 const APART = 30;
 const LEAST_RADIUS = 190;
-const GAP = 0.14; // of a turn, between two arcs: 3 gaps
+const GAP = 0.06; // of a turn, between two arcs: 3 gaps
 const ORDER = ["topic", "consumer", "producer"]; // clockwise
 
 /** Places every node; they are in the order of their names, so each keeps its neighbours. */

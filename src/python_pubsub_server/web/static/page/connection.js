@@ -22,6 +22,7 @@ export function showConnection(client) {
 function describe({ name, attempt, delay }) {
   if (name === "connecting") return say("Connecting…");
   if (name === "connected") return say("Connected");
+  if (name === "paused") return say("Signed out");
   if (name === "closed") return say("Disconnected");
   const seconds = Math.max(1, Math.ceil(delay / 1000));
   return say("Disconnected. Attempt {attempt} in {seconds} s", { attempt, seconds });

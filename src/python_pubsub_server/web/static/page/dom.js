@@ -24,6 +24,17 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Sets a name that may be long: where it must be broken, it breaks behind `:`, `-`, `/`, `@`, … */
+export function setName(element, text) {
+  if (element.textContent === text && element.hasChildNodes()) return;
+  const parts = text.split(/(?<=[:/@._-])(?=[^:/@._-])/).slice(0, 100);
+  const rest = text.slice(parts.join("").length);
+  element.replaceChildren(
+    ...parts.flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part])),
+    rest,
+  );
+}
+
 /** Makes `elements` the children of `parent`, moving only those that are not in place. */
 export function arrange(parent, elements) {
   elements.forEach((element, index) => {

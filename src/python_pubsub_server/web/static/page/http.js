@@ -1,5 +1,6 @@
 import { PubSubError } from "../client/errors.js";
-import { headers } from "./access.js";
+import { headers, isRefusal, standing } from "./access.js";
+import { say } from "./language.js";
 import { lossless } from "./lossless.js";
 
 const TIMEOUT_MS = 10_000;
@@ -8,11 +9,31 @@ const TIMEOUT_MS = 10_000;
  * The JSON of a GET, and the address of the next page.
  * @returns {Promise<{rows: any, next: string | null}>} rejects with a PubSubError
  */
-export async function getJSON(url) {
+export function getJSON(url) {
+  return ask(url);
+}
+
+/**
+ * The JSON that a POST of a JSON body is answered with, as `rows`.
+ * @returns {Promise<{rows: any, next: null}>} rejects with a PubSubError
+ */
+export function sendJSON(url, body) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(url, { method: "POST", body: JSON.stringify(body), headers });
+}
+
+async function ask(url, request = {}) {
   let response;
+  if (standing.rights === "refused") throw new PubSubError("unauthenticated", say("you are not signed in"));
+  const asked = headers();
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    response = await fetch(url, { headers: headers(), signal, cache: "no-store" });
+    response = await fetch(url, {
+      ...request,
+      headers: { ...request.headers, ...asked },
+      signal,
+      cache: "no-store",
+    });
   } catch (error) {
     const isLate = error.name === "TimeoutError";
     throw new PubSubError(
@@ -23,7 +44,10 @@ export async function getJSON(url) {
   const body = await read(response);
   if (!response.ok) {
     const { code = String(response.status), message = response.statusText } = body ?? {};
-    throw new PubSubError(code, message);
+    const error = new PubSubError(code, message);
+    // One that was asked with an older token says nothing of this one.
+    if (isRefusal(error) && asked.Authorization === headers().Authorization) standing.become("refused", error);
+    throw error;
   }
   return { rows: body, next: nextPage(response) };
 }

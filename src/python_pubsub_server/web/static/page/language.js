@@ -2,7 +2,7 @@
 import { FRENCH } from "./french.js";
 
 const KEY = "pubsub-language";
-const ATTRIBUTES = ["aria-label", "placeholder", "title"];
+const ATTRIBUTES = ["aria-label", "data-label", "placeholder", "title"];
 
 export const language = localStorage.getItem(KEY) ?? preferred(navigator.languages);
 

@@ -1,15 +1,14 @@
 import { writeCommands } from "../page/copy.js";
-import { arrange, byId, fill, instantiate, setText } from "../page/dom.js";
+import { arrange, byId, fill, instantiate, setName, setText } from "../page/dom.js";
 import { getJSON } from "../page/http.js";
 import { say } from "../page/language.js";
 import { count, oneLine, pretty, showTime } from "../page/text.js";
-
-const MOST_SHOWN = 100;
+import { leadTo } from "./places.js";
 
 /**
- * One live table over a monitoring route.
+ * One live table over a route that answers in pages, newest first.
  *
- * A column is `{title, kind, value(row)}`; kind: name, id, number, time, payload. Rows keep their
+ * A column is `{title, kind, value(row)}`; kind: topic, sequence, name, id, time, payload. Rows keep their
  * elements from one refresh to the next, so that what is selected or opened stays so.
  */
 export class Listing {
@@ -20,7 +19,7 @@ export class Listing {
   #next = null;
   #isInFlight = false;
 
-  /** @param {{name, title, url, columns, key, isPaged?, onRows?, onError?}} source */
+  /** @param {{name, title, url, columns, key}} source */
   constructor(source) {
     this.#source = source;
     this.#url = source.url;
@@ -50,7 +49,6 @@ export class Listing {
       this.#fail("");
     } catch (error) {
       this.#fail(say("Not up to date: {reason}", { reason: `${error.message} (${error.code})` }));
-      this.#source.onError?.(error);
     } finally {
       this.#isInFlight = false;
     }
@@ -64,24 +62,17 @@ export class Listing {
   }
 
   #show(rows, next) {
-    const shown = rows.slice(0, MOST_SHOWN);
     const seen = new Map();
-    for (const row of shown) seen.set(this.#keyOf(row, seen), row);
+    for (const row of rows) seen.set(this.#keyOf(row, seen), row);
     const elements = [...seen].map(([key, row]) => this.#row(key, row));
     for (const key of this.#rows.keys()) if (!seen.has(key)) this.#rows.delete(key);
     arrange(this.#element.querySelector("tbody"), elements);
     this.#next = next;
-    this.#showFrame(rows, shown);
-    this.#source.onRows?.(rows);
+    this.#showFrame(rows);
   }
 
-  #showFrame(rows, shown) {
-    const hidden = rows.length - shown.length;
+  #showFrame(rows) {
     const isNewest = this.#url === this.#source.url;
-    fill(this.#element, {
-      count: this.#source.isPaged ? "" : count(rows.length),
-      more: hidden ? say("and {number} more", { number: count(hidden) }) : "",
-    });
     this.#element.querySelector("[data-empty]").hidden = rows.length > 0;
     this.#element.querySelector(".scroll").hidden = rows.length === 0;
     this.#element.querySelector("[data-paging]").hidden = isNewest && !this.#next;
@@ -137,17 +128,25 @@ function emptyCell({ title, kind }) {
   element.dataset.label = say(title);
   element.dataset.column = title;
   if (kind === "time") element.append(document.createElement("time"));
+  if (kind === "topic" || kind === "sequence") element.append(document.createElement("a"));
   if (kind === "payload") element.append(instantiate("payload-template"));
   return element;
 }
 
 const FILL = {
-  name: (cell, text) => setText(cell, text),
+  name: (cell, text) => setName(cell, text),
+  topic: (cell, topic) => {
+    setName(cell.firstChild, topic);
+    leadTo(cell.firstChild, { topic });
+  },
+  sequence: (cell, { topic, sequence }) => {
+    setText(cell.firstChild, `#${count(sequence)}`);
+    leadTo(cell.firstChild, { topic, at: sequence });
+  },
   id: (cell, text) => {
     setText(cell, text);
     cell.title = text; // the column cuts it
   },
-  number: (cell, number) => setText(cell, count(number)),
   time: (cell, seconds) => showTime(cell.firstChild, seconds),
   payload: (cell, value) => {
     const details = cell.firstChild;

@@ -1,5 +1,7 @@
 import { arrange, byId, instantiate, setText } from "../page/dom.js";
+import { keep, kept, keepFields } from "../page/kept.js";
 import { say } from "../page/language.js";
+import { nameProblem, subscriptionProblem } from "../page/rules.js";
 
 /** The subscribe form, and the subscriptions that there are, each a button that ends it. */
 export class Subscriptions {
@@ -16,6 +18,16 @@ export class Subscriptions {
       this.#attempt(() => this.#subscribe());
     };
     client.on("state", () => this.#show());
+    keepFields(byId("subscribe"));
+    this.#goOn(kept("subscriptions"));
+    keep("subscriptions", () => ({ consumer: client.consumer, topics: client.topics, from: client.place }));
+  }
+
+  /** Goes on where the page stood before it was opened anew. */
+  #goOn(before) {
+    if (!before?.topics.length) return;
+    this.#client.consumer = before.consumer;
+    this.#attempt(() => this.#client.subscribe(before.topics, before.from));
   }
 
   async #subscribe() {
@@ -23,6 +35,8 @@ export class Subscriptions {
     const consumer = this.#consumer.value.trim();
     if (!consumer) throw new Error(say("A consumer is needed."));
     if (!topics.length) throw new Error(say("Write at least one topic."));
+    const problem = topics.map(subscriptionProblem).find(Boolean) ?? nameProblem(consumer);
+    if (problem) throw new Error(say(problem.text, problem.values));
     if (consumer !== this.#client.consumer && this.#client.topics.length) {
       await this.#client.unsubscribe(); // they were another consumer's
     }
