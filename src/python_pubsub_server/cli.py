@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from . import __version__, config, logs
-from .errors import StartError
-
-PROGRAM = "pubsub-server"
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Verb(click.Command):
-    """A command that says on standard error why it cannot start, and then exits with 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except StartError as error:
-            for line in str(error).splitlines():
-                click.echo(f"{PROGRAM}: {line}", err=True)
-            ctx.exit(1)
-
-
-def settings_options(*names: str) -> Callable[[F], F]:
-    """An option for each setting, or for those named; each passes its text, unread."""
-
-    def decorate(function: F) -> F:
-        chosen = [row for row in config.table() if not names or row.name in names]
-        for row in reversed(chosen):
-            # `--allow-anonymous` alone means true; the others need a value.
-            alone: dict[str, Any] = (
-                {"is_flag": False, "flag_value": "true"} if row.is_boolean else {}
-            )
-            option = click.option(
-                row.option,
-                row.name,
-                metavar="BOOLEAN" if row.is_boolean else "TEXT",
-                help=f"{row.rule.help} [{row.variable}; default: {row.default_text}]",
-                **alone,
-            )
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def load_settings(options: dict[str, str | None]) -> config.Settings:
-    """The settings of this process: these options, its environment, `.env` where it runs."""
-    return config.load(options, os.environ, Path(".env"))
+from . import __version__, logs
+from .cli_access import token, users
+from .cli_archive import backup, export_log, import_log
+from .cli_verbs import PROGRAM, Verb, load_settings, settings_options
+from .config import Settings
+from .settings_text import without_password
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,17 +22,35 @@ def cli() -> None:
 
 @cli.command(cls=Verb)
 @settings_options()
-def serve(**options: str | None) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="N",
+    help="So many processes on one port; more than 1 needs PUBSUB_REDIS_URL. [default: 1]",
+)
+def serve(workers: int, **options: str | None) -> None:
     """Run the server until it is told to stop (SIGTERM, or Ctrl-C).
 
     Each setting can be given as an option, as a variable in the environment, or in a file .env
     in the working directory; the first of these that names it wins.
     """
     settings = load_settings(options)
+    if workers > 1:
+        from .workers import serve as serve_all
+
+        sys.exit(serve_all(settings, workers, serve_one_of_many))
     # Here and not at the top, so that the other verbs and --help do not wait for it.
     from .pubsub_ws import serve as run
 
     sys.exit(run(settings))
+
+
+def serve_one_of_many(settings: Settings) -> int:
+    """Run one of the processes that share a port."""
+    from .pubsub_ws import serve as run
+
+    return run(settings, shares_port=True)
 
 
 @cli.command(cls=Verb)
@@ -93,8 +66,8 @@ def migrate(**options: str | None) -> None:
     click.echo(f"{where} is up to date (log {database.epoch})")
 
 
-def without_password(url: str) -> str:
-    return re.sub(r"(://[^/:]*):[^/]*@", r"\1:***@", url)
+for verb in (users, token, export_log, import_log, backup):
+    cli.add_command(verb)
 
 
 def main() -> None:

@@ -15,22 +15,25 @@ import msgspec
 from dotenv.parser import parse_stream
 
 from .errors import ConfigurationError
-from .settings_text import boolean, choice, database_url, host, optional, origins, seconds, whole
+from .settings_text import (
+    boolean,
+    choice,
+    database_url,
+    host,
+    line,
+    networks,
+    optional,
+    origins,
+    public_key,
+    rate,
+    redis_url,
+    seconds,
+    secret,
+    silences,
+    whole,
+)
 
 PREFIX = "PUBSUB_"
-
-# Documented names that this version does not serve. Refused, because someone who sets a secret
-# must not end up with a server that ignores it.
-UNSUPPORTED = (
-    "PUBSUB_REDIS_URL",
-    "PUBSUB_JWT_SECRET",
-    "PUBSUB_JWT_PUBLIC_KEY",
-    "PUBSUB_JWT_AUDIENCE",
-    "PUBSUB_JWT_ISSUER",
-    "PUBSUB_REQUIRE_KNOWN_USERS",
-    "PUBSUB_RATE_PUBLISH",
-    "PUBSUB_RATE_CONNECT",
-)
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -47,11 +50,20 @@ class Rule(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set, checked and typed; the defaults are a server that works."""
 
-    host: Annotated[str, Rule(host, "Address to listen on.")] = "0.0.0.0"
+    # Every address, but without authentication only this machine is answered.
+    host: Annotated[str, Rule(host, "Address to listen on.")] = "0.0.0.0"  # nosec B104
     port: Annotated[int, Rule(whole(0, 65535), "Port to listen on; 0 takes a free one.")] = 5000
     database_url: Annotated[str, Rule(database_url, "Where messages are stored.", secret=True)] = (
         "sqlite:///pubsub.db"
     )
+    redis_url: Annotated[
+        str | None,
+        Rule(
+            optional(redis_url),
+            "Redis that connects several nodes on one database; none: a single node.",
+            secret=True,
+        ),
+    ] = None
     durability: Annotated[
         str,
         Rule(
@@ -65,6 +77,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_anonymous: Annotated[
         bool, Rule(boolean, "Serve other addresses than loopback without authentication.")
     ] = False
+    jwt_secret: Annotated[
+        str | None,
+        Rule(optional(secret), "Secret of tokens signed with HS256, 32 bytes or more.", True),
+    ] = None
+    jwt_public_key: Annotated[
+        str | None,
+        Rule(
+            optional(public_key), "Public keys of tokens: PEM, a JWKS, or a file of either.", True
+        ),
+    ] = None
+    jwt_audience: Annotated[
+        str | None, Rule(optional(line), "The audience that a token's `aud` must name.")
+    ] = None
+    jwt_issuer: Annotated[str | None, Rule(optional(line), "What a token's `iss` must be.")] = None
+    require_known_users: Annotated[
+        bool, Rule(boolean, "Refuse tokens of users that `pubsub-server users` has not added.")
+    ] = False
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Rule(networks, "Addresses of proxies whose X-Forwarded-For is believed, with commas."),
+    ] = ()
     cors_origins: Annotated[
         tuple[str, ...],
         Rule(origins, "Origins whose pages may connect, separated by commas; * is any."),
@@ -85,9 +118,46 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outbound_bytes: Annotated[
         int, Rule(whole(1), "What may wait for one slow connection before it is closed.")
     ] = 4_194_304
+    rate_publish: Annotated[
+        str | None,
+        Rule(optional(rate), "Messages that a user, or else an address, may publish: 100/second."),
+    ] = None
+    rate_connect: Annotated[
+        str | None,
+        Rule(optional(rate), "Connections that an address, and a user, may open: 10/second."),
+    ] = None
+    connections_per_address: Annotated[
+        int | None,
+        Rule(optional(whole(1)), "Connections that another machine may have open at a time."),
+    ] = 1_000
+    topics_per_publisher: Annotated[
+        int | None,
+        Rule(optional(whole(1)), "New topics that a user, or another machine, may begin."),
+    ] = 10_000
     replay_limit: Annotated[
         int, Rule(whole(1), "Messages that one subscribe may replay on one topic.")
     ] = 10_000
+    chat_heartbeat_seconds: Annotated[
+        float, Rule(seconds(above_zero=True), "How often chat clients are sent a heartbeat.")
+    ] = 30.0
+    chat_offline_seconds: Annotated[
+        float,
+        Rule(seconds(above_zero=True), "After how much silence a chat user is shown as offline."),
+    ] = 60.0
+    alert_loop_lag_ms: Annotated[
+        int, Rule(whole(1), "How late the event loop may be before an alert begins.")
+    ] = 250
+    alert_disk_percent: Annotated[
+        int, Rule(whole(0, 100), "Free part of the database's disk below which an alert begins.")
+    ] = 5
+    alert_silent_topics: Annotated[
+        tuple[tuple[str, float], ...],
+        Rule(silences, "Topics and the seconds that each may be silent: orders=60,bills=3600."),
+    ] = ()
+    alert_lag_messages: Annotated[
+        int | None,
+        Rule(optional(whole(1)), "Messages a consumer may be behind before an alert begins."),
+    ] = None
     drain_seconds: Annotated[
         float, Rule(seconds(), "How long a stopping server waits for work under way.")
     ] = 10.0
@@ -187,10 +257,7 @@ def _misnamed(variables: Mapping[str, str], where: str) -> Iterator[str]:
     for name in sorted(variables):
         if not name.startswith(PREFIX) or name in known:
             continue
-        if name in UNSUPPORTED:
-            yield f"{name}{where} is not supported by this version; remove it"
-            continue
-        close = difflib.get_close_matches(name, [*known, *UNSUPPORTED], n=1)
+        close = difflib.get_close_matches(name, known, n=1)
         advice = f"did you mean {close[0]}?" if close else "see pubsub-server serve --help"
         yield f"{_shown(name)[1:-1]}{where} is not a setting; {advice}"
 

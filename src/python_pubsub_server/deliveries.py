@@ -14,8 +14,10 @@ from . import logs
 from .clock import LogClock
 from .errors import RequestError
 from .journal import Entry, Journal
-from .model import Resent, SpanEnd, SpanStart
+from .model import Loss, Resent, SpanEnd, SpanStart
 from .storage.database import Committed, Here
+
+NOTED_SECONDS = 50.0
 
 
 class Deliveries:
@@ -27,6 +29,7 @@ class Deliveries:
         self._delivered = delivered
         self._open: dict[str, dict[str, int]] = {}  # connection, topic or pattern, span
         self._behind: dict[int, int] = {}  # a span whose replay is not through, where it began
+        self._noted_at = 0.0
         self._next_span = secrets.randbits(62)
         self._journal: Journal | None = None
 
@@ -36,6 +39,23 @@ class Deliveries:
     def here(self) -> Here | None:
         """What a commit notes of this node; nothing while nobody with a name listens."""
         return Here(self._node_id, self._delivered()) if self._open else None
+
+    def note(self) -> None:
+        """Keep what this node has delivered, so that other nodes' ledgers know it.
+
+        Its own commits note that by themselves; this is for what other nodes published.
+        """
+        if self._open and self._journal is not None:
+            self._noted_at = self._clock.now()
+            try:
+                self._journal.append(Entry(_written))
+            except RequestError as error:
+                _written(error)
+
+    def keep_noted(self) -> None:
+        """Note now and then that this node is there, though nothing happens. Called often."""
+        if self._clock.now() >= self._noted_at + NOTED_SECONDS:
+            self.note()
 
     def position(self) -> Here:
         return Here(self._node_id, self._delivered())
@@ -73,6 +93,10 @@ class Deliveries:
         """A consumer was sent a topic's sequences behind one and up to another."""
         self._write([Resent(consumer, topic, after, through, self._clock.now())])
 
+    def told(self, losses: Sequence[Loss]) -> None:
+        """A consumer was told what it has lost."""
+        self._write(losses)
+
     def end(self, connection_id: str, topics: Sequence[str], reason: str = "unsubscribed") -> None:
         spans = self._open.get(connection_id)
         if spans:
@@ -99,7 +123,7 @@ class Deliveries:
             for span in ended
         ]
 
-    def _write(self, deliveries: Sequence[SpanStart | SpanEnd | Resent]) -> None:
+    def _write(self, deliveries: Sequence[SpanStart | SpanEnd | Resent | Loss]) -> None:
         if deliveries and self._journal is not None:
             try:
                 self._journal.append(Entry(_written, deliveries=deliveries))

@@ -4,6 +4,7 @@
     ├── RequestError            a client asked for something that it cannot have
     │   ├── Invalid             400  invalid
     │   ├── Unauthenticated     401  unauthenticated
+    │   │   └── TokenExpired    401  token_expired    (ends a connection)
     │   ├── Forbidden           403  forbidden
     │   ├── NotFound            404  not_found
     │   ├── MethodNotAllowed    405  method_not_allowed
@@ -54,6 +55,12 @@ class Unauthenticated(RequestError):
     code = "unauthenticated"
 
 
+class TokenExpired(Unauthenticated):
+    """A connection ends because its token did."""
+
+    code = "token_expired"
+
+
 class Forbidden(RequestError):
     status = 403
     code = "forbidden"
@@ -67,6 +74,10 @@ class NotFound(RequestError):
 class MethodNotAllowed(RequestError):
     status = 405
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class TooLarge(RequestError):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .auth import Identity
 from .deliveries import Deliveries
 from .errors import NotFound, Unavailable
 from .hub import Hub
+from .identity import Identity
 from .model import Explanation, Ledger, Message
 from .runtime import Runtime
 from .storage.database import Reader
@@ -43,7 +43,11 @@ class History:
     def page(
         self, identity: Identity, topic: str, after: int, limit: int, wait: float = 0.0
     ) -> HistoryPage:
-        """Messages behind a sequence; where there is none, wait up to `wait` seconds for one."""
+        """Messages behind a sequence; where there is none, wait up to `wait` seconds for one.
+
+        Raises Forbidden.
+        """
+        identity.check_subscribe(topic)
         if wait <= 0:
             return self._read(topic, after, limit)
         if self._hub.listeners >= MAX_WAITING:
@@ -55,7 +59,11 @@ class History:
         return self._read(topic, after, limit)
 
     def ledger(self, identity: Identity, topic: str, sequence: int) -> Ledger:
-        """Who was sent a message and who consumed it. Raises NotFound."""
+        """Who was sent a message and who consumed it: an admin's to know.
+
+        Raises Forbidden, NotFound.
+        """
+        identity.check_admin()
         here = self._deliveries.position()
         ledger = self._readers.read(lambda reader: reader.ledger(topic, sequence, here))
         if ledger is None:
@@ -63,7 +71,14 @@ class History:
         return ledger
 
     def explain(self, identity: Identity, topic: str, sequence: int, consumer: str) -> Explanation:
-        """Why a consumer did or did not get the message at a sequence."""
+        """Why a consumer did or did not get the message at a sequence.
+
+        Who is no admin may ask for its own names only. Raises Forbidden.
+        """
+        if not identity.rights.admin:
+            identity.check_name(consumer, "consumer")
+            if not identity.may_subscribe(topic):
+                return Explanation("forbidden", None, "Its token does not allow this topic")
         here = self._deliveries.position()
         return self._readers.read(lambda r: r.explain(topic, sequence, consumer, here))
 

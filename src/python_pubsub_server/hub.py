@@ -5,39 +5,66 @@ The hub belongs to the event loop; none of its methods waits, so each is atomic 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 
+from .channels import event_of
 from .model import Message, is_pattern, matches, patterns_of
 from .runtime import Event
+from .transport.broadcasts import live
 from .transport.connection import Broadcast, Connection
-from .wire import encode
+from .transport.fanout import Fanout
 
 MAX_AUDIENCES = 10_000
-MAX_SETS = 1_000
+MAX_FANOUTS = 1_000
 MAX_HELD = 10_000
+MAX_HELD_BYTES = 16 * 2**20
+MESSAGE_OVERHEAD = 200  # names, times and framing of a message
 
 
 class Hold:
     """Keeps what is published on a topic while a subscriber's replay reaches the present.
 
-    Bounded: past 10,000 messages it gives up (`is_broken`), and the replay reads on instead.
+    Bounded: past 10,000 messages or 16 MiB it gives up (`is_broken`), and the replay reads on
+    instead. One of a pattern `is_strict` if it also keeps what other subscriptions make live.
     """
 
-    __slots__ = ("is_broken", "messages")
+    __slots__ = ("is_broken", "is_strict", "messages", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_strict: bool = False) -> None:
         self.messages: list[Message] = []
+        self.size = 0
         self.is_broken = False
+        self.is_strict = is_strict
 
-    def add(self, messages: Sequence[Message]) -> None:
-        if len(self.messages) + len(messages) > MAX_HELD:
+    def add(self, messages: Sequence[Message], size: int = 0) -> None:
+        """Keep messages of so many bytes."""
+        self.size += size
+        if len(self.messages) + len(messages) > MAX_HELD or self.size > MAX_HELD_BYTES:
             self.is_broken = True
             self.messages = []
         if not self.is_broken:
             self.messages.extend(messages)
+
+    def take(self, max_bytes: int) -> list[Message]:
+        """The oldest messages, no longer kept: one at least, then as many as the bound allows."""
+        size = count = 0
+        for message in self.messages:
+            size += bytes_of(message)
+            if count and size > max_bytes:
+                size -= bytes_of(message)
+                break
+            count += 1
+        taken = self.messages[:count]
+        del self.messages[:count]
+        self.size -= size
+        return taken
+
+
+def bytes_of(message: Message) -> int:
+    return memoryview(message.message).nbytes + MESSAGE_OVERHEAD
 
 
 class Subscriber:
@@ -45,10 +72,19 @@ class Subscriber:
 
     `behind` are the topics and patterns that it is not live on yet: what is published there goes
     into their hold, or nowhere (None) while a replay is far from the present. A topic that is
-    behind is so whatever patterns match it; a pattern only for topics that nothing else makes live.
+    behind is so whatever patterns match it; a pattern only for topics that nothing else makes live,
+    unless its hold is strict. `granted` are the subscriptions that it has without having asked.
     """
 
-    __slots__ = ("behind", "connection", "consumer", "is_gone", "is_named", "subscriptions")
+    __slots__ = (
+        "behind",
+        "connection",
+        "consumer",
+        "granted",
+        "is_gone",
+        "is_named",
+        "subscriptions",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -56,6 +92,7 @@ class Subscriber:
         self.is_named = False
         self.subscriptions: dict[str, Subscription] = {}
         self.behind: dict[str, Hold | None] = {}
+        self.granted: frozenset[str] = frozenset()
         self.is_gone = False
 
 
@@ -73,10 +110,11 @@ class Subscription:
 class Audience:
     """Who gets a topic's messages now: the live connections, and the holds of those that replay."""
 
-    __slots__ = ("connections", "holds")
+    __slots__ = ("event", "fanout", "holds")
 
-    def __init__(self, connections: tuple[Connection, ...], holds: tuple[Hold, ...]) -> None:
-        self.connections = connections
+    def __init__(self, event: str, fanout: Fanout, holds: tuple[Hold, ...]) -> None:
+        self.event = event
+        self.fanout = fanout
         self.holds = holds
 
 
@@ -85,10 +123,12 @@ class Hub:
         self._exact: dict[str, dict[Subscriber, None]] = {}
         self._patterns: dict[str, dict[Subscriber, None]] = {}
         self._audiences: dict[str, Audience] = {}
-        self._sets: dict[tuple[Connection, ...], tuple[Connection, ...]] = {}
+        self._fanouts: dict[tuple[Connection, ...], Fanout] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._bells: dict[str, list[Event]] = {}
         self.deliveries = 0
+        self.changes = 0  # of subscriptions
+        self.on_change: Callable[[], None] = lambda: None
 
     def subscriber(self, connection_id: str) -> Subscriber | None:
         return self._subscribers.get(connection_id)
@@ -109,6 +149,7 @@ class Hub:
         subscriber.subscriptions.pop(topic, None)
         subscriber.subscriptions[topic] = Subscription(subscriber.consumer, topic, at)
         self._changed(topic)
+        self._tell_change()
 
     def leave(self, subscriber: Subscriber, topics: Iterable[str] | None = None) -> list[str]:
         """End subscriptions (None: all of them); those that there were."""
@@ -117,6 +158,8 @@ class Hub:
             if subscriber.subscriptions.pop(topic, None) is None:
                 continue
             subscriber.behind.pop(topic, None)
+            if topic in subscriber.granted:
+                subscriber.granted -= {topic}
             index = self._patterns if is_pattern(topic) else self._exact
             members = index[topic]
             del members[subscriber]
@@ -124,6 +167,8 @@ class Hub:
                 del index[topic]
             self._changed(topic)
             left.append(topic)
+        if left:
+            self._tell_change()
         return left
 
     def disconnect(self, connection_id: str) -> list[str]:
@@ -153,23 +198,31 @@ class Hub:
 
         All that one set of connections gets of a batch leaves in one piece.
         """
-        batches: dict[int, tuple[tuple[Connection, ...], list[bytes]]] = {}
+        batches: dict[Fanout, list[tuple[str, list[Message]]]] = {}
         for topic, run in groupby(messages, key=attrgetter("topic")):
             audience = self._audience(topic)
             published = list(run)
             for bell in self._bells.get(topic, ()):
                 bell.set()
-            for hold in audience.holds:
-                hold.add(published)
-            if audience.connections:
-                key = id(audience.connections)
-                _, payloads = batches.setdefault(key, (audience.connections, []))
-                payloads.extend(map(encode, published))
-        for connections, payloads in batches.values():
-            broadcast = Broadcast("message", payloads)
-            for connection in connections:
-                connection.send(broadcast)
-            self.deliveries += len(payloads) * len(connections)
+            if audience.holds:
+                size = sum(map(bytes_of, published))
+                for hold in audience.holds:
+                    hold.add(published, size)
+            if audience.fanout.connections:
+                parts = batches.setdefault(audience.fanout, [])
+                if parts and parts[-1][0] == audience.event:
+                    parts[-1][1].extend(published)
+                else:
+                    parts.append((audience.event, published))
+        for fanout, parts in batches.items():
+            for event, sent in parts:
+                fanout.send(live(event, sent))
+                self.deliveries += len(sent) * len(fanout.connections)
+
+    def tell(self, topic: str, broadcast: Broadcast) -> None:
+        """Send something that is not a message of the log to a topic's subscribers, once each."""
+        for subscriber in self.subscribers(topic):
+            subscriber.connection.send(broadcast)
 
     @property
     def listeners(self) -> int:
@@ -191,7 +244,7 @@ class Hub:
     def backlog(self, messages: Sequence[Message]) -> int:
         """The most bytes that wait for one of those who were sent some messages."""
         audiences = [self._audience(topic) for topic in {m.topic for m in messages}]
-        return max((c.backlog for a in audiences for c in a.connections), default=0)
+        return max((c.backlog for a in audiences for c in a.fanout.connections), default=0)
 
     def cut_off(self, reason: str) -> None:
         """Close every subscriber's connection, so that it resumes from the log."""
@@ -219,6 +272,14 @@ class Hub:
     def subscription_count(self) -> int:
         return sum(len(subscriber.subscriptions) for subscriber in self._subscribers.values())
 
+    def subscribers(self, topic: str) -> list[Subscriber]:
+        """Who is subscribed to a topic, by itself or by a pattern; each once."""
+        return list(dict.fromkeys(s for _, members in self._covering(topic) for s in members))
+
+    def subscribed(self) -> Iterator[Subscriber]:
+        """Every connection that has subscribed to something at some time."""
+        return iter(self._subscribers.values())
+
     def count(self, topic: str) -> int:
         """How many connections are subscribed to a topic, those that still replay it included."""
         return len({s.connection for _, members in self._covering(topic) for s in members})
@@ -234,16 +295,23 @@ class Hub:
     def _resolve(self, topic: str) -> Audience:
         live: dict[Connection, None] = {}
         held: dict[Connection, Hold | None] = {}
+        strict: dict[Connection, Hold] = {}
         for subscription, members in self._covering(topic):
             for subscriber in members:
                 if topic in subscriber.behind:
                     held[subscriber.connection] = subscriber.behind[topic]
                 elif subscription in subscriber.behind:
-                    held[subscriber.connection] = subscriber.behind[subscription]
+                    hold = subscriber.behind[subscription]
+                    if hold is not None and hold.is_strict:
+                        strict[subscriber.connection] = hold
+                    held[subscriber.connection] = hold
                 else:
                     live[subscriber.connection] = None
+        for connection, hold in strict.items():
+            live.pop(connection, None)
+            held[connection] = hold
         holds = tuple(h for c, h in held.items() if h is not None and c not in live)
-        return Audience(self._same(tuple(live)), holds)
+        return Audience(event_of(topic), self._fanout(tuple(live)), holds)
 
     def _covering(self, topic: str) -> Iterator[tuple[str, dict[Subscriber, None]]]:
         """The topic and the patterns that cover it, with who subscribed to each."""
@@ -254,11 +322,18 @@ class Hub:
                 if pattern in self._patterns:
                     yield pattern, self._patterns[pattern]
 
-    def _same(self, connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
+    def _fanout(self, connections: tuple[Connection, ...]) -> Fanout:
         """One object for equal sets, so that topics with the same audience are seen as such."""
-        if len(self._sets) > MAX_SETS:
-            self._sets.clear()
-        return self._sets.setdefault(connections, connections)
+        if len(self._fanouts) > MAX_FANOUTS:
+            self._fanouts.clear()
+        fanout = self._fanouts.get(connections)
+        if fanout is None:
+            fanout = self._fanouts[connections] = Fanout(connections)
+        return fanout
+
+    def _tell_change(self) -> None:
+        self.changes += 1
+        self.on_change()
 
     def _changed(self, topic: str) -> None:
         if is_pattern(topic):

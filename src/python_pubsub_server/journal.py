@@ -11,12 +11,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from . import logs
 from .clock import LogClock
 from .errors import RequestError, Unavailable
-from .model import Claim, Draft, Interest, Published, Resent, SpanEnd, SpanStart
+from .metrics import Metrics
+from .model import Claim, Draft, Interest, Loss, Published, Resent, SpanEnd, SpanStart, Tally, Vote
 from .runtime import NativeThreads, Runtime
 from .storage.database import Batch, Committed, Here, WriteFailed, Writer
 
@@ -31,8 +33,8 @@ T = TypeVar("T")
 
 LONG_TURN_SECONDS = 0.002  # of a delivery
 GATHER_SECONDS = 0.0005
-TURN_SECONDS = 0.002  # between two parts of a delivery, so that connections can empty
-_DONE = object()
+# A way to wait: calls what it is given when it is time to go on.
+Pause = Callable[[Callable[[], object]], object]
 
 Upkeep = Callable[[int | None, BaseException | None], None]
 
@@ -43,7 +45,16 @@ class Entry:
     `then` is called on the event loop with what became of it, or with the refusal.
     """
 
-    __slots__ = ("arrived_at", "claims", "deliveries", "drafts", "interests", "size", "then")
+    __slots__ = (
+        "arrived_at",
+        "claims",
+        "deliveries",
+        "drafts",
+        "interests",
+        "size",
+        "then",
+        "votes",
+    )
 
     def __init__(
         self,
@@ -52,9 +63,11 @@ class Entry:
         drafts: Sequence[Draft] = (),
         claims: Sequence[Claim] = (),
         interests: Sequence[Interest] = (),
-        deliveries: Sequence[SpanStart | SpanEnd | Resent] = (),
+        deliveries: Sequence[SpanStart | SpanEnd | Resent | Loss] = (),
+        votes: Sequence[Vote] = (),
     ) -> None:
         self.then = then
+        self.votes = votes
         self.deliveries = deliveries
         self.drafts = drafts
         self.claims = claims
@@ -63,14 +76,20 @@ class Entry:
         self.size = sum(len(bytes(draft.message)) for draft in drafts)
 
     def __len__(self) -> int:
-        return len(self.drafts) + len(self.claims) + len(self.interests) + len(self.deliveries)
+        return (
+            len(self.drafts)
+            + len(self.claims)
+            + len(self.interests)
+            + len(self.deliveries)
+            + len(self.votes)
+        )
 
 
 class Listener(Protocol):
     """Who hears of every commit, on the event loop, before its publishers are answered."""
 
-    def committed(self, batch: Batch, outcome: Committed) -> Iterator[object] | None:
-        """Deliver a batch. What is too much for one turn of the loop goes on with each `next`."""
+    def committed(self, batch: Batch, outcome: Committed) -> Iterator[Pause] | None:
+        """Deliver a batch. What cannot be done in one turn of the loop goes on with each `next`."""
 
 
 class Journal:
@@ -87,7 +106,10 @@ class Journal:
         listener: Listener,
         here: Callable[[], Here | None] = lambda: None,
         steady: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
+        self._started_at = 0.0
         self._here = here
         self._steady = steady
         self._committed_at = 0.0
@@ -104,7 +126,6 @@ class Journal:
         self._is_busy = False
         self._is_closed = False
         self._upkeep: deque[tuple[Callable[[Writer], int], Upkeep]] = deque()
-        self._settling: list[Callable[[], None]] = []
         self._idle = runtime.event()
         self._idle.set()
         self._failure: tuple[str, float] | None = None
@@ -112,6 +133,15 @@ class Journal:
     @property
     def is_busy(self) -> bool:
         return self._is_busy
+
+    @property
+    def waiting_items(self) -> int:
+        """What waits for a transaction."""
+        return self._waiting_items
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting_bytes
 
     @property
     def recent_failure(self) -> str | None:
@@ -139,6 +169,7 @@ class Journal:
         drafts: Sequence[Draft] = (),
         claims: Sequence[Claim] = (),
         interests: Sequence[Interest] = (),
+        votes: Sequence[Vote] = (),
     ) -> Committed:
         """Queue an entry and wait until it is committed. Raises RequestError."""
         outcome: list[Committed | RequestError] = []
@@ -148,7 +179,7 @@ class Journal:
             outcome.append(result)
             is_answered.set()
 
-        self.append(Entry(answer, drafts=drafts, claims=claims, interests=interests))
+        self.append(Entry(answer, drafts=drafts, claims=claims, interests=interests, votes=votes))
         if not is_answered.wait(ANSWER_TIMEOUT):
             raise Unavailable(
                 "The disk did not answer in time; it may still store this. Send it again with "
@@ -184,18 +215,6 @@ class Journal:
             raise Unavailable(f"Upkeep of the database failed: {error}") from error
         return result
 
-    def settle(self) -> None:
-        """Wait until what the database shows by now is delivered, too.
-
-        A reader may see a transaction before the event loop hears that it is committed; it is
-        the one under way, at most. Raises Unavailable when it does not end.
-        """
-        if self._is_busy:
-            is_settled = self._runtime.event()
-            self._settling.append(is_settled.set)
-            if not is_settled.wait(ANSWER_TIMEOUT):
-                raise Unavailable("The disk did not answer in time; try again")
-
     def close(self, timeout: float) -> None:
         """Refuse what comes, commit what waits, and close the writer."""
         self._is_closed = True
@@ -227,6 +246,7 @@ class Journal:
 
     def _start(self) -> None:
         entries = self._take()
+        self._started_at = self._steady()
         self._last_entries = len(entries)
         batch = Batch(
             at=self._clock.now(),
@@ -236,6 +256,7 @@ class Journal:
             claims=[claim for entry in entries for claim in entry.claims],
             deliveries=[one for entry in entries for one in entry.deliveries],
             here=self._here(),
+            votes=[vote for entry in entries for vote in entry.votes],
         )
 
         def finish(outcome: Committed | None, error: BaseException | None) -> None:
@@ -270,7 +291,9 @@ class Journal:
         error: BaseException | None,
     ) -> None:
         self._committed_at = self._steady()
+        self._metrics.committed(self._committed_at - self._started_at)
         if outcome is None:
+            self._metrics.commit_failed()
             self._refuse(entries, error)
             self._proceed()
         else:
@@ -278,20 +301,18 @@ class Journal:
             rest = self._tell(self._listener.committed, batch, outcome)
             self._conclude(iter(rest or ()), entries, outcome)
 
-    def _conclude(self, rest: Iterator[object], entries: list[Entry], outcome: Committed) -> None:
+    def _conclude(self, rest: Iterator[Pause], entries: list[Entry], outcome: Committed) -> None:
         """Let what is left of a delivery go on, a turn at a time; then answer and proceed."""
-        if self._tell(next, rest, _DONE) not in (_DONE, None):
-            self._runtime.after(TURN_SECONDS, self._conclude, rest, entries, outcome)
+        pause = self._tell(next, rest, None)
+        if pause is not None:
+            pause(partial(self._conclude, rest, entries, outcome))
             return
         self._answer(entries, outcome)
         self._proceed()
 
     def _proceed(self, *, was_upkeep: bool = False) -> None:
-        """Tell who waits that the writer is done, and give it the next work."""
+        """Give the writer its next work."""
         self._last_seconds = self._steady() - self._committed_at
-        settling, self._settling = self._settling, []
-        for tell in settling:
-            tell()
         if self._upkeep and not (was_upkeep and self._waiting):
             self._start_upkeep()
         elif self._waiting:
@@ -313,17 +334,21 @@ class Journal:
 
     def _answer(self, entries: list[Entry], outcome: Committed) -> None:
         """Give each entry its part of the outcome."""
-        drafts = claims = 0
+        drafts = claims = votes = 0
         for entry in entries:
             published: Sequence[Published] = ()
             claimed: Sequence[int | None] = ()
+            voted: Sequence[Tally] = ()
             if entry.drafts:
                 published = outcome.published[drafts : drafts + len(entry.drafts)]
                 drafts += len(entry.drafts)
             if entry.claims:
                 claimed = outcome.claimed[claims : claims + len(entry.claims)]
                 claims += len(entry.claims)
-            self._tell(entry.then, Committed(published, claimed))
+            if entry.votes:
+                voted = outcome.voted[votes : votes + len(entry.votes)]
+                votes += len(entry.votes)
+            self._tell(entry.then, Committed(published, claimed, voted=voted))
 
     def _tell(self, hear: Callable[..., T], *facts: object) -> T | None:
         """Call who wants to know; if that fails, the others still hear and the journal goes on."""

@@ -12,10 +12,11 @@ import logging
 import math
 import re
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TextIO
 
 LOGGER = "pubsub"
 
@@ -44,6 +45,47 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         root.removeHandler(earlier)
     root.addHandler(handler)
     logging.getLogger(LOGGER).setLevel(level.upper())
+
+
+class Line(NamedTuple):
+    """An event that was logged, as its observers get it."""
+
+    timestamp: float
+    level: str
+    event: str
+    fields: Mapping[str, Any]
+    exception: BaseException | None
+
+
+def observe(hear: Callable[[Line], None]) -> Callable[[], None]:
+    """Have a function hear of every warning and error, in the thread that logs it; ends it again.
+
+    It must not wait. What it logs itself, it does not hear.
+    """
+    handler = _Observer(hear)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    return lambda: root.removeHandler(handler)
+
+
+class _Observer(logging.Handler):
+    def __init__(self, hear: Callable[[Line], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._hear = hear
+        self._hearing = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(self._hearing, "is_under_way", False):
+            return
+        self._hearing.is_under_way = True
+        try:
+            name, fields = _facts(record)
+            exception = record.exc_info[1] if record.exc_info else None
+            self._hear(Line(record.created, record.levelname.lower(), name, fields, exception))
+        except Exception:  # noqa: BLE001 - as every handler of logging does: said, never raised
+            self.handleError(record)
+        finally:
+            self._hearing.is_under_way = False
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -50,10 +50,35 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Interest(msgspec.Struct, frozen=True, gc=False):
-    """A consumer wants a topic or a pattern; kept from the first time on."""
+    """A consumer wants a topic or a pattern; kept from the first time on.
+
+    `from_start`: also what was published before that.
+    """
 
     consumer: str
     topic: str
+    from_start: bool = False
+
+
+class Vote(msgspec.Struct, frozen=True, gc=False):
+    """A user's vote on a suggestion: 1, -1, or 0 for none (any more).
+
+    `message_id` is that of the message which tells of it, where it changes something.
+    """
+
+    suggestion_id: str
+    voter: str
+    value: int
+    message_id: str
+
+
+class Tally(msgspec.Struct, frozen=True, gc=False):
+    """How a suggestion stands: its votes up and down, and their difference."""
+
+    suggestion_id: str
+    score: int
+    up: int
+    down: int
 
 
 class Consumption(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +95,18 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     """Some of a topic's messages, oldest first; `is_last`: there was nothing behind them."""
 
     messages: list[Message]
+    is_last: bool
+
+
+class Stretch(msgspec.Struct, frozen=True, gc=False):
+    """What the whole log has behind a position, oldest first, each message with its position.
+
+    It speaks for everything up to `through`: a position without a message was trimmed. `is_last`:
+    there was nothing behind it.
+    """
+
+    messages: list[tuple[int, Message]]
+    through: int
     is_last: bool
 
 
@@ -116,6 +153,18 @@ class Resent(msgspec.Struct, frozen=True, gc=False):
     at: float
 
 
+class Loss(msgspec.Struct, frozen=True, gc=False):
+    """What retention took of a topic before a consumer that wanted it had confirmed it.
+
+    `total` messages so far, of which it knows of `told`.
+    """
+
+    consumer: str
+    topic: str
+    total: int
+    told: int = 0
+
+
 class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A line of a message's ledger."""
 
@@ -151,12 +200,25 @@ class TopicSummary(msgspec.Struct, frozen=True, gc=False):
 
 
 class Edge(msgspec.Struct, frozen=True, gc=False):
-    """A stored total: a producer's messages on a topic, or a consumer's consumptions of it."""
+    """A stored total: a producer's messages on a topic, or a consumer's consumptions of it.
+
+    `lag`: how many messages of the topic are behind the newest one that the consumer confirmed.
+    """
 
     name: str
     topic: str
     count: int
     last_at: float
+    lag: int | None = None
+
+
+class NodeMinute(msgspec.Struct, frozen=True, gc=False):
+    """What a node measured in a minute (Unix time / 60): JSON, {metric: [mean, highest]}."""
+
+    minute: int
+    node_id: str
+    host: str
+    measured: str
 
 
 def is_pattern(topic: str) -> bool:
@@ -170,6 +232,15 @@ def matches(pattern: str, topic: str) -> bool:
     if pattern.endswith("*"):
         return topic.startswith(pattern[:-1])
     return pattern == topic
+
+
+def covers(pattern: str, wanted: str) -> bool:
+    """Whether a topic or pattern stands for all that another one does."""
+    if not is_pattern(wanted):
+        return matches(pattern, wanted)
+    if wanted == "*":
+        return pattern == "*"
+    return is_pattern(pattern) and matches(pattern, wanted[:-1])
 
 
 def patterns_of(topic: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What dashboards are told: who comes and goes, messages and consumptions as they happen, rates.
+"""What dashboards are told: who comes and goes, messages, consumptions, alarms, rates.
 
 While nobody watches, a commit costs no more here than the counting of its messages.
 """
@@ -13,10 +13,13 @@ import msgspec
 
 from . import logs
 from .activity import Activity
+from .alarms import Alarm, Alarms
+from .bus.bus import Bus
 from .clock import LogClock
 from .errors import RequestError
 from .hub import Hub
 from .model import Claim, Message
+from .onlookers import Budget, Onlookers, Stats
 from .runtime import Runtime
 from .storage.database import Batch, Committed
 from .transport.connection import Broadcast, Connection
@@ -26,6 +29,11 @@ from .wire import encode
 EVENTS_PER_SECOND = 150.0
 BURST = 50
 MAX_CONTENT_BYTES = 4_096
+# What other nodes tell; of messages this one hears anyway.
+TOLD_ELSEWHERE = frozenset(("new_client", "client_disconnected", "new_consumption"))
+# Alarms have a budget of their own, so that neither they nor the messages hide the others.
+ALARMS_PER_SECOND = 5.0
+ALARM_BURST = 20
 
 
 class Census(Protocol):
@@ -35,21 +43,6 @@ class Census(Protocol):
 
     def topics(self) -> int:
         """May wait. Raises RequestError."""
-
-
-class Stats(msgspec.Struct, frozen=True):
-    """The event `stats`: the last second. `commit_ms` is from a publish's arrival to its commit."""
-
-    timestamp: float
-    publishes_per_second: float
-    deliveries_per_second: float
-    consumptions_per_second: float
-    connections: int
-    subscriptions: int
-    topics: int
-    commit_ms: float | None
-    commit_ms_max: float | None
-    dropped: int
 
 
 class Tally:
@@ -63,7 +56,7 @@ class Tally:
 
 
 class Monitoring:
-    """Those who watch this node, and what they see. Belongs to the event loop."""
+    """Those who watch, and what they see of all nodes. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -71,6 +64,9 @@ class Monitoring:
         clock: LogClock,
         hub: Hub,
         census: Census,
+        bus: Bus,
+        log_id: str,
+        node_id: str,
         stats_seconds: float = 1.0,
     ) -> None:
         self.activity = Activity()
@@ -82,14 +78,23 @@ class Monitoring:
         self._watchers: dict[str, Connection] = {}
         self._is_telling = False
         self._tally = Tally()
-        self._tokens = float(BURST)
-        self._filled_at = 0.0
+        self._budget = Budget(EVENTS_PER_SECOND, BURST)
+        self._alarm_budget = Budget(ALARMS_PER_SECOND, ALARM_BURST)
         self._topics = 0
+        self._is_closed = False
+        self._onlookers = Onlookers(bus, log_id, node_id, self._begin, self._told_elsewhere)
+        self._alarms = Alarms(runtime, self._tell_alarm)
 
     def watch(self, connection: Connection) -> None:
-        """Tell a connection what happens from now on, and `stats` every second."""
+        """Tell a connection the last alarms, what happens from now on, and `stats` every second."""
+        if connection.connection_id not in self._watchers and self._alarms.recent:
+            connection.send(Broadcast("server_error", list(map(encode, self._alarms.recent))))
         self._watchers[connection.connection_id] = connection
-        if not self._is_telling:
+        self._begin()
+
+    def _begin(self) -> None:
+        """Somebody watches, here or on another node."""
+        if not self._is_telling and not self._is_closed:
             self._is_telling = True
             self._tally = Tally()
             self._runtime.spawn(self._tell_stats)
@@ -98,12 +103,14 @@ class Monitoring:
         self._watchers.pop(connection_id, None)
 
     def close(self) -> None:
+        self._is_closed = True
+        self._alarms.close()
         self._watchers.clear()
 
     def delivered(self, batch: Batch, outcome: Committed, fresh: Sequence[Message]) -> None:
         """Hear of a committed batch; `fresh` are its messages without the duplicates."""
         self.activity.count(fresh, batch.at)
-        if not self._watchers:
+        if not self._is_watched():
             return
         claimed = [
             (claim, recorded)
@@ -111,15 +118,18 @@ class Monitoring:
             if recorded
         ]
         self._time(batch, len(fresh), sum(recorded for _, recorded in claimed))
-        self._tell_some(
-            [
-                *(("new_message", message) for message in fresh),
-                *(
-                    ("new_consumption", _consumption(claim, recorded, batch.at))
-                    for claim, recorded in claimed
-                ),
-            ]
-        )
+        consumed = [
+            ("new_consumption", _consumption(claim, recorded, batch.at))
+            for claim, recorded in claimed
+        ]
+        self._onlookers.tell(consumed)
+        self._tell_some([*(("new_message", message) for message in fresh), *consumed])
+
+    def heard(self, messages: Sequence[Message], at: float) -> None:
+        """Hear of what another node published and this one has delivered."""
+        self.activity.count(messages, at)
+        if self._watchers:
+            self._tell_some([("new_message", message) for message in messages])
 
     def joined(self, consumer: str, topics: Iterable[str], at: float) -> None:
         """Hear of new subscriptions."""
@@ -132,10 +142,17 @@ class Monitoring:
     def _tell_clients(
         self, event: str, consumer: str, topics: Iterable[str], more: Mapping[str, Any]
     ) -> None:
-        if self._watchers:
-            self._tell_some(
-                [(event, {"consumer": consumer, "topic": topic, **more}) for topic in topics]
-            )
+        if self._is_watched():
+            told = [(event, {"consumer": consumer, "topic": topic, **more}) for topic in topics]
+            self._onlookers.tell(told)
+            self._tell_some(told)
+
+    def _told_elsewhere(self, events: Sequence[tuple[str, Any]]) -> None:
+        """Hear of what another node tells dashboards."""
+        self._tell_some([(event, value) for event, value in events if event in TOLD_ELSEWHERE])
+
+    def _is_watched(self) -> bool:
+        return bool(self._watchers) or self._onlookers.are_there
 
     def _time(self, batch: Batch, published: int, consumed: int) -> None:
         tally, now = self._tally, self._clock.now()
@@ -148,16 +165,21 @@ class Monitoring:
 
     def _tell_some(self, events: Sequence[tuple[str, Any]]) -> None:
         """Send as many events as the budget allows, evenly from all of them."""
-        now = self._clock.now()
-        fresh = (now - self._filled_at) * EVENTS_PER_SECOND
-        self._tokens = min(float(BURST), self._tokens + fresh)
-        self._filled_at = now
-        number = min(len(events), int(self._tokens))
-        self._tokens -= number
+        if not self._watchers:
+            return
+        number = self._budget.take(len(events), self._clock.now())
         self._tally.dropped += len(events) - number
         for index in range(number):
             event, value = events[index * len(events) // number]
             self._send(event, _shown(value) if event == "new_message" else value)
+
+    def _tell_alarm(self, alarm: Alarm) -> None:
+        if not self._watchers:
+            return
+        if self._alarm_budget.take(1, self._clock.now()):
+            self._send("server_error", alarm)
+        else:
+            self._tally.dropped += 1
 
     def _send(self, event: str, value: object) -> None:
         broadcast = Broadcast(event, [encode(value)])
@@ -165,16 +187,21 @@ class Monitoring:
             connection.send(broadcast)
 
     def _tell_stats(self) -> None:
-        """Tell them every second, as long as somebody watches."""
+        """Tell them every second, as long as somebody watches, here or on another node."""
         before, delivered = self._clock.now(), self._hub.deliveries
         try:
-            while self._watchers:
+            while not self._is_closed and self._is_watched():
+                if self._watchers:
+                    self._onlookers.watch()
                 self._runtime.sleep(self._stats_seconds)
-                self._count_topics()
+                if self._watchers:
+                    self._count_topics()
                 now, deliveries = self._clock.now(), self._hub.deliveries
                 tally, self._tally = self._tally, Tally()
                 stats = self._stats(tally, deliveries - delivered, now, now - before)
-                self._send("stats", stats)
+                self._onlookers.tell_stats(stats)
+                if self._watchers:
+                    self._send("stats", self._onlookers.together(stats))
                 before, delivered = now, deliveries
         finally:
             self._is_telling = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from . import logs
 from .clock import LogClock
@@ -27,15 +28,22 @@ class Upkeep:
     It works after commits and rests with them. Trimming keeps up with any load. Each step of the
     index is a commit that a publish may have to wait for, so while messages flow it takes few of
     them together every four seconds (500 messages a second), and catches up when they pause.
+    `on_round` is called once a minute at least.
     """
 
     def __init__(
-        self, journal: Journal, runtime: Runtime, clock: LogClock, retention: Retention
+        self,
+        journal: Journal,
+        runtime: Runtime,
+        clock: LogClock,
+        retention: Retention,
+        on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._runtime = runtime
         self._clock = clock
         self._retention = retention
+        self._on_round = on_round
         self._is_stopped = False
         self._commits = 0  # since the last round
         self._rounds_put_off = 0
@@ -60,6 +68,7 @@ class Upkeep:
             self._woken.wait(IDLE_SECONDS)
             self._woken.clear()
             try:
+                self._on_round()
                 is_done = self._do_round()
             except Unavailable as error:
                 if not self._is_stopped:

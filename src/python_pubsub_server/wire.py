@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 from zlib import crc32
 
 import msgspec
 from msgspec import Raw
 
-from .errors import Invalid, TooLarge
+from .errors import Forbidden, Invalid, TooLarge
 from .model import Claim, Draft
 
 MAX_NAME_LENGTH = 200
+ROOM_PREFIX = "chat:"  # of the topics that are chat rooms
+SYSTEM_USER = "system"  # under whose name the server speaks in rooms
 MAX_BATCH_ITEMS = 10_000
 MAX_SUBSCRIPTIONS = 1_000
 MAX_DEPTH = 256
@@ -33,6 +36,8 @@ MAX_INTEGER = 2**63 - 1
 After = int | Literal["beginning", "consumed"]
 
 PUBLISH_FIELDS = ("topic", "message_id", "message", "producer")
+QUOTE = 0x22
+PLAIN_CLAIM_QUOTES = 12
 PLAIN_QUOTES = 14  # around the names of four fields and the values of three
 
 _decode_any = msgspec.json.Decoder().decode
@@ -48,6 +53,9 @@ class Subscribe(msgspec.Struct, frozen=True):
 
     The short forms (a bare string, `{channel}`) may leave the consumer out; `{topics}` may not,
     unless the connection has a name already.
+
+    `inbox` is set by the server only: it joins a connection to what its user shall get anyway,
+    first what that consumer has not confirmed.
     """
 
     consumer: str | None
@@ -55,6 +63,7 @@ class Subscribe(msgspec.Struct, frozen=True):
     is_short: bool
     after: After | Mapping[str, After] | None = None
     epoch: str | None = None
+    inbox: str | None = None
 
 
 def parse_draft(body: bytes, max_bytes: int) -> Draft:
@@ -69,6 +78,8 @@ def parse_draft(body: bytes, max_bytes: int) -> Draft:
 
 def parse_batch(body: bytes, max_bytes: int, *, ndjson: bool) -> list[Draft]:
     """A batch of publishes, as a JSON array or as one JSON object a line; all good or none."""
+    if not ndjson and len(body) <= max_bytes and (plain := _plain_drafts(body)):
+        return plain
     if len(body) > LARGE_BATCH_BYTES and not ndjson:
         _refuse_large(body)
     items: Sequence[bytes | Raw] = (
@@ -112,7 +123,10 @@ def parse_unsubscribe(body: bytes | None) -> tuple[str, ...] | None:
 
 def parse_claim(body: bytes) -> Claim:
     """`{consumer, topic, message_id, sequence?, message?}`."""
-    fields = _object(body, "consumed")
+    return _plain_claim(body) or _claim(_object(body, "consumed"))
+
+
+def _claim(fields: Mapping[str, Raw]) -> Claim:
     for name in ("consumer", "topic", "message_id"):
         if name not in fields:
             raise Invalid(f"Missing required field: {name}")
@@ -140,6 +154,33 @@ def parse_history(body: bytes) -> tuple[str, int, int]:
     )
 
 
+def parse_refresh(body: bytes) -> str:
+    """A new token: `{token}` or a bare string."""
+    if body.lstrip()[:1] == b'"':
+        check_json(body)
+        return _text(Raw(body), "token")
+    fields = _object(body, "refresh")
+    if "token" not in fields:
+        raise Invalid("Missing required field: token")
+    return _text(fields["token"], "token")
+
+
+def parse_presence(body: bytes) -> str:
+    """`{topic}`, or a bare string: the topic."""
+    if body.lstrip()[:1] == b'"':
+        check_json(body)
+        return check_topic(_name(Raw(body), "topic"), "topic")
+    fields = _object(body, "presence")
+    if "topic" not in fields:
+        raise Invalid("Missing required field: topic")
+    return check_topic(_name(fields["topic"], "topic"), "topic")
+
+
+def raw_fields(body: bytes, what: str) -> dict[str, Raw]:
+    """The fields of a JSON object, each as it was written. Raises Invalid."""
+    return _object(body, what)
+
+
 def check_topic(topic: str, field: str) -> str:
     """A concrete topic that clients may name; the server's own begin with `$`."""
     if "*" in topic:
@@ -158,6 +199,11 @@ def check_name(name: str, field: str) -> str:
     return name
 
 
+def is_system(name: str) -> bool:
+    """Whether a name is, or would be read as, the one under which the server speaks in rooms."""
+    return unicodedata.normalize("NFKC", name).casefold().strip() == SYSTEM_USER
+
+
 def check_subscription(topic: str) -> str:
     """A topic or a pattern: one `*`, at its end."""
     check_name(topic, "topics")
@@ -174,6 +220,7 @@ class _Publish(msgspec.Struct, gc=False):
 
 
 _decode_publish = msgspec.json.Decoder(_Publish).decode
+_decode_claim = msgspec.json.Decoder(Claim).decode
 _decode_publishes = msgspec.json.Decoder(list[_Publish]).decode
 
 
@@ -199,9 +246,82 @@ def _plain_draft(body: bytes) -> Draft | None:
         and (topic + message_id + producer).isprintable()
         and "*" not in topic
         and topic[0] != "$"
+        and not topic.startswith(ROOM_PREFIX)
     ):
         return None
     return Draft(topic, message_id, publish.message.copy(), producer, _hash(producer, content))
+
+
+def _plain_claim(body: bytes) -> Claim | None:
+    """The claim of a body that plainly breaks no rule, as of nearly all; None: look closer."""
+    if b"\\" in body or b"[" in body or body.count(b"{") > 1:
+        return None
+    try:
+        claim = _decode_claim(body)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    consumer, topic, message_id, sequence = msgspec.structs.astuple(claim)
+    quotes = PLAIN_CLAIM_QUOTES if sequence is None else PLAIN_CLAIM_QUOTES + 2
+    if not (
+        body.count(b'"') == quotes  # no other key, and none twice
+        and 0 < len(consumer) <= MAX_NAME_LENGTH
+        and 0 < len(topic) <= MAX_NAME_LENGTH
+        and 0 < len(message_id) <= MAX_NAME_LENGTH
+        and (consumer + topic + message_id).isprintable()
+        and "*" not in topic
+        and (sequence is None or 1 <= sequence <= MAX_INTEGER)
+    ):
+        return None
+    return claim
+
+
+def _plain_drafts(body: bytes) -> list[Draft] | None:
+    """The drafts of an array of which every item is as `_plain_draft` wants it; None: look closer.
+
+    Rules that hold for all items together are checked for all at once.
+    """
+    if b"\\" in body:
+        return None
+    drafts = []
+    quotes = 0
+    try:
+        publishes = _decode_publishes(body)
+        producers = {publish.producer for publish in publishes}
+        if len(publishes) > MAX_BATCH_ITEMS or not _are_plain(publishes, producers):
+            return None
+        checksums = {producer: crc32(producer.encode()) for producer in producers}
+        is_flat = body.count(b"[") + body.count(b"{") <= MAX_DEPTH
+        is_ascii = body.isascii()
+        for publish in publishes:
+            message = bytes(publish.message)
+            # A string without escapes is its own canonical form.
+            is_canonical = is_ascii and message[0] == QUOTE
+            content = message if is_canonical else _encode_sorted(_decode_any(message))
+            if not (is_flat or content.count(b"[") + content.count(b"{") < MAX_DEPTH):
+                return None
+            quotes += PLAIN_QUOTES + content.count(b'"')
+            producer = publish.producer
+            fingerprint = (crc32(content) - 2**31) << 32 | checksums[producer]
+            drafts.append(
+                Draft(publish.topic, publish.message_id, Raw(message), producer, fingerprint)
+            )
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return None
+    return drafts if body.count(b'"') == quotes else None
+
+
+def _are_plain(publishes: Sequence[_Publish], producers: Collection[str]) -> bool:
+    """Whether all names are short and printable, and all topics such that clients may name them."""
+    topics = {publish.topic for publish in publishes}
+    message_ids = [publish.message_id for publish in publishes]
+    lengths = [len(name) for names in (topics, message_ids, producers) for name in names]
+    return (
+        bool(publishes)
+        and min(lengths) > 0
+        and max(lengths) <= MAX_NAME_LENGTH
+        and "".join((*topics, *message_ids, *producers)).isprintable()
+        and not any("*" in topic or topic[0] == "$" for topic in topics)
+    )
 
 
 def _refuse_large(body: bytes) -> None:
@@ -224,6 +344,8 @@ def _draft(fields: Mapping[str, Raw]) -> Draft:
     if topic.startswith("$"):
         raise Invalid(f"Topics that begin with `$` are the server's own: {topic!r}")
     producer = _name(fields["producer"], "producer")
+    if topic.startswith(ROOM_PREFIX) and is_system(producer):
+        raise Forbidden(f"In chat rooms nobody but the server is called {SYSTEM_USER!r}")
     message = fields["message"].copy()
     return Draft(
         topic,
@@ -336,8 +458,12 @@ def _epoch(raw: Raw | None) -> str | None:
 
 
 def _name(raw: Raw, field: str) -> str:
+    return check_name(_text(raw, field), field)
+
+
+def _text(raw: Raw, field: str) -> str:
     try:
-        return check_name(_decode_text(raw), field)
+        return _decode_text(raw)
     except msgspec.ValidationError:
         raise Invalid(f"`{field}` must be a string, not {_kind(bytes(raw))}") from None
 

@@ -158,8 +158,11 @@ class Dispatcher:
                 if is_last or self._session.pause(self._session.backoff.delay(attempt)):
                     break
             else:
-                self._confirm(item)
+                if item.message.is_stored:
+                    self._confirm(item)
                 return
+        if not item.message.is_stored:
+            return
         with self._session.changed:
             item.track.gave_up(item.message.topic, item.message.sequence)
 

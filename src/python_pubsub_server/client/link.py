@@ -26,6 +26,8 @@ except ImportError as error:  # pragma: no cover - depends on what is installed
         "pip install 'python-pubsub-server[client]'",
     ) from error
 
+# With whole messages, also on topics whose event would carry only the content.
+QUERY = "EIO=4&transport=websocket&envelope=true"
 SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 REFUSALS = {401: "unauthenticated", 403: "forbidden"}
 
@@ -51,7 +53,7 @@ def socket_url(url: str) -> str:
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise ValueError(f"The address of a server looks like http://127.0.0.1:5000, not {url!r}")
     path = parts.path.rstrip("/") + "/socket.io/"
-    return urlunsplit((SCHEMES[parts.scheme], parts.netloc, path, "EIO=4&transport=websocket", ""))
+    return urlunsplit((SCHEMES[parts.scheme], parts.netloc, path, QUERY, ""))
 
 
 class Link:

@@ -13,14 +13,18 @@ from types import TracebackType
 from typing import Any
 
 from .backoff import Backoff
-from .confirmations import AGAIN
+from .calls import OnAnswer
+from .channel import Channel
+from .credentials import Auth, Credentials, Token
 from .dispatch import Dispatcher, OnError, OnUnrecovered
 from .joining import Joining
 from .link import socket_url
-from .reader import Auth, Reader
+from .publication import Publication, check_timeout, fields_of, no_answer
+from .reader import Reader
+from .renewal import Renewal
 from .session import Session, closed
 from .tracks import Handler
-from .values import After, ClientError, Receipt, error_of
+from .values import After, ClientError, Present, Receipt, error_of
 
 logger = logging.getLogger("pubsub.client")
 
@@ -28,10 +32,11 @@ logger = logging.getLogger("pubsub.client")
 class PubSubClient:
     """Publishes and subscribes; reconnects, resumes and confirms by itself. Thread-safe.
 
-    Handlers and callbacks run one after the other in one thread of the client's own. `auth` is
-    what the server's handshake wants (`{"token": ...}`), or a function that gives it at each
-    connect. `on_error(error, message)` hears of handlers that raised and of what the server
-    refused later (`message` is None then); `on_unrecovered(topic)` of messages that were missed
+    Handlers and callbacks run one after the other in one thread of the client's own. `token`
+    says who this is; a function is asked at each connect, and again before its token ends, in
+    another thread. `auth` is what else the handshake says, or a function that gives it.
+    `on_error(error, message)` hears of handlers that raised and of what the server refused later
+    (`message` is None then); `on_unrecovered(topic)` of messages that were missed
     for good. `random` and `clock` are for tests.
     """
 
@@ -41,6 +46,7 @@ class PubSubClient:
         consumer: str | None = None,
         auth: Auth = None,
         *,
+        token: Token = None,
         producer: str | None = None,
         on_unrecovered: OnUnrecovered | None = None,
         on_error: OnError | None = None,
@@ -51,6 +57,7 @@ class PubSubClient:
         connect_timeout: float = 10.0,
         random: Callable[[], float] = randomness.random,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         address = socket_url(url)
         if min(attempts, max_queued, max_queued_bytes) < 1:
@@ -70,16 +77,22 @@ class PubSubClient:
             max_queued=max_queued,
             max_queued_bytes=max_queued_bytes,
         )
+        self._credentials = Credentials(auth, token)
+        self._renewal = Renewal(self._session, self._credentials, self._tell_error, wall)
         self._reader = Reader(
             self._session,
             self._dispatcher,
             self._joining,
+            self._credentials,
+            self._renewal,
             url=address,
-            auth=auth,
             connect_timeout=connect_timeout,
         )
-        self._reader.thread.start()
-        self._dispatcher.thread.start()
+        self._threads = [self._reader.thread, self._dispatcher.thread]
+        if self._credentials.is_renewable:
+            self._threads.append(self._renewal.thread)
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> PubSubClient:
         return self
@@ -113,32 +126,39 @@ class PubSubClient:
         server said; ValueError when the message is not JSON or the timeout is longer than the
         server remembers message ids.
         """
-        if timeout > self._max_publish_seconds:
-            raise ValueError(
-                f"A timeout of {timeout} s is too long to retry in; "
-                f"at most {self._max_publish_seconds} s is safe"
-            )
-        fields = {
-            "topic": topic,
-            "message_id": message_id or uuid.uuid4().hex,
-            "message": message,
-            "producer": producer or self.producer,
-        }
-        body = json.dumps(fields, ensure_ascii=False, allow_nan=False)
-        body.encode()  # a lone surrogate is an error of the caller, not of the connection
-        clock = self._session.clock
-        deadline = clock() + timeout
-        failures = 0
+        publication = self.publication(topic, message, producer, message_id, timeout)
         while True:
-            answer = self._ask("publish", body, deadline)
-            error = error_of(answer)
-            if error is None:
-                return Receipt(answer["sequence"], answer["timestamp"], answer["duplicate"])
-            failures += 1
-            delay = self._session.backoff.delay(failures)
-            if error.code not in AGAIN or clock() + delay >= deadline:
-                raise error
-            self._session.pause(delay)
+            answer = self._ask("publish", publication.body, publication.deadline)
+            outcome = publication.outcome(answer)
+            if isinstance(outcome, Receipt):
+                return outcome
+            self._session.pause(outcome)
+
+    def publication(
+        self,
+        topic: str,
+        message: Any,
+        producer: str | None,
+        message_id: str | None,
+        timeout: float,
+    ) -> Publication:
+        """A publish that is to be sent; for those who wait for its answers by themselves."""
+        check_timeout(timeout, self._max_publish_seconds)
+        fields = fields_of(topic, message, producer or self.producer, message_id)
+        session = self._session
+        return Publication(fields, timeout, clock=session.clock, backoff=session.backoff)
+
+    def publish_event(self, channel: str, data: Any, *, timeout: float = 30.0) -> None:
+        """Say something on a channel `cluster:…`, to every node, its clients and other programs.
+
+        It is not stored: who is not there misses it, and after a reconnect it may be said twice.
+        Raises ClientError, and ValueError when the data is not JSON.
+        """
+        body = json.dumps({"channel": channel, "data": data}, ensure_ascii=False, allow_nan=False)
+        body.encode()
+        error = error_of(self._ask("publish_event", body, self._session.clock() + timeout))
+        if error is not None:
+            raise error
 
     def subscribe(
         self,
@@ -177,6 +197,50 @@ class PubSubClient:
             tracks = [track for name in names if (track := self._session.tracks.named(name))]
         self._joining.leave(tracks)
 
+    def channel(self, topic: str, after: After = None) -> Channel:
+        """A topic or pattern with handlers by event: `client.channel(t).on("notification", f)`.
+
+        It is subscribed with its first handler, and begins where `after` says.
+        """
+        return Channel(self, topic, after)
+
+    def presence(self, topic: str, *, timeout: float = 30.0) -> Sequence[Present]:
+        """Who is subscribed to a topic under a name. Raises ClientError."""
+        answer = self.ask("presence", {"topic": topic}, timeout=timeout)
+        return [Present(**user) for user in answer["users"]]
+
+    def ask(self, event: str, body: Any, *, timeout: float = 30.0) -> Mapping[str, Any]:
+        """Any other request of the protocol (`history`, ...) and its answer. Raises ClientError.
+
+        It is sent again on each new connection until it is answered.
+        """
+        answer = self._ask(event, json.dumps(body), self._session.clock() + timeout)
+        error = error_of(answer)
+        if error is not None:
+            raise error
+        return answer
+
+    def refresh(self, token: str | None = None, *, timeout: float = 30.0) -> None:
+        """Go on with another token of the same user, on the connection that there is.
+
+        Without one, the client's function is asked again. With another user's token it connects
+        anew. Raises ClientError when the server refuses the token.
+        """
+        if token is not None:
+            self._credentials.replace(token)
+        token = self._credentials.token()
+        link = self._session.link
+        if token is None or link is None:
+            return  # the next connection says it
+        try:
+            self.ask("refresh", {"token": token}, timeout=timeout)
+        except ClientError as error:
+            if error.code == "forbidden":
+                link.abort()
+            raise
+        if self._credentials.is_renewable:
+            self._renewal.plan(token)
+
     def close(self, timeout: float = 10.0) -> bool:
         """Stop handling, wait until what was handled is confirmed, disconnect, end the threads.
 
@@ -203,11 +267,21 @@ class PubSubClient:
         session.calls.end(closed())
         if link is not None:
             link.abort()
-        for thread in (self._reader.thread, self._dispatcher.thread):
+        for thread in self._threads:
             thread.join(max(1.0, deadline - session.clock()))
             if thread.is_alive():
                 logger.warning("%s did not end in time", thread.name)
         return is_done
+
+    def send(self, event: str, body: str, on_answer: OnAnswer) -> int:
+        """Send an event, again on each new connection until it is answered or forgotten.
+
+        `on_answer` runs in the thread that reads and must not wait. Raises ClientError once closed.
+        """
+        return self._session.calls.send(event, body, on_answer, is_kept=True)
+
+    def forget(self, call_id: int) -> None:
+        self._session.calls.forget(call_id)
 
     def _ask(self, event: str, body: str, deadline: float) -> Mapping[str, Any]:
         """Send an event and wait for its answer, over as many connections as it takes."""
@@ -218,12 +292,11 @@ class PubSubClient:
             answers.append(answer)
             is_answered.set()
 
-        calls = self._session.calls
-        call_id = calls.send(event, body, keep, is_kept=True)
+        call_id = self.send(event, body, keep)
         if not is_answered.wait(max(0.0, deadline - self._session.clock())):
-            calls.forget(call_id)
+            self.forget(call_id)
             if not answers:
-                raise ClientError("timeout", f"The server did not answer `{event}` in time")
+                raise no_answer(event)
         return answers[0]
 
     def _tell_error(self, error: Exception) -> None:

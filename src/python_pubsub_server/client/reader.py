@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from .confirmations import AGAIN
+from .credentials import Credentials
 from .dispatch import Dispatcher
 from .joining import Joining
 from .link import Answer, Event, Link, LinkLost
+from .renewal import Renewal
 from .session import Session
-from .values import ClientError, Received
+from .tracks import Track
+from .values import MESSAGE_EVENTS, ClientError, Received, error_of, received
 
 logger = logging.getLogger("pubsub.client")
-
-Auth = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
 
 
 class Reader:
@@ -29,16 +28,18 @@ class Reader:
         session: Session,
         dispatcher: Dispatcher,
         joining: Joining,
+        credentials: Credentials,
+        renewal: Renewal,
         *,
         url: str,
-        auth: Auth,
         connect_timeout: float,
     ) -> None:
         self._session = session
         self._dispatcher = dispatcher
         self._joining = joining
         self._url = url
-        self._auth = auth
+        self._credentials = credentials
+        self._renewal = renewal
         self._connect_timeout = connect_timeout
         self._failures = 0
         self.thread = threading.Thread(target=self._run, name="pubsub-reader", daemon=True)
@@ -60,8 +61,12 @@ class Reader:
 
     def _converse(self) -> None:
         """Connect, and take what comes until the connection is lost."""
-        link = Link(self._url, self._credentials(), self._connect_timeout)
+        token = self._credentials.token()
+        handshake = self._credentials.handshake(token)
+        link = Link(self._url, handshake, self._connect_timeout)
         try:
+            if self._credentials.is_renewable:
+                self._renewal.plan(token)
             self._connected(link)
             while True:
                 packet = link.read()
@@ -80,6 +85,7 @@ class Reader:
             if session.is_ended:
                 raise LinkLost("The client is closed")
             session.link = link
+            session.changed.notify_all()
             tracks = [] if session.is_closing else list(session.tracks)
             if not tracks:
                 # Nobody will tell the epoch; a wrong message is not confirmed, as its id says.
@@ -95,14 +101,6 @@ class Reader:
             self._dispatcher.disconnected()
         session.calls.detach()
 
-    def _credentials(self) -> Mapping[str, Any] | None:
-        if not callable(self._auth):
-            return self._auth
-        try:
-            return self._auth()
-        except Exception as error:
-            raise ClientError("unauthenticated", f"`auth` raised {error!r}") from error
-
     def _refused(self, error: ClientError) -> None:
         """The server does not want this client: whoever waits for it hears so."""
         logger.info("Refused by %s: %s", self._url, error)
@@ -114,12 +112,16 @@ class Reader:
             self._dispatcher.tell_error(error)
 
     def _take(self, event: Event) -> None:
-        if event.name == "message":
-            self._take_message(msgspec.convert(event.argument, Received), event.size)
+        if event.name in MESSAGE_EVENTS:
+            self._take_message(received(event.name, event.argument), event.size)
         elif event.name == "subscribed":
             self._take_joined(event.argument)
         elif event.name == "error":
             logger.warning("The server reports: %s", event.argument)
+            error = error_of(event.argument)
+            if error is not None:
+                with self._session.changed:
+                    self._dispatcher.tell_error(error)
 
     def _take_answer(self, answer: Answer) -> None:
         if answer.content.get("status") == "ok":
@@ -130,13 +132,25 @@ class Reader:
         session = self._session
         with session.changed:
             track = session.tracks.covering(message.topic)
-            if track is None or track.is_paused or session.is_closing:
+            if track is None or session.is_closing:
+                return
+            if not message.is_stored:
+                self._take_passing(track, message, size)
+                return
+            if track.is_paused:
                 return
             if not self._dispatcher.has_room(size):
                 # Reading goes on, because answers and pings come on the same connection.
                 track.is_paused = True
             elif track.accept(message):
                 self._dispatcher.put(track, message, size)
+
+    def _take_passing(self, track: Track, message: Received, size: int) -> None:
+        """What is not in the log cannot be asked for again."""
+        if self._dispatcher.has_room(size):
+            self._dispatcher.put(track, message, size)
+        else:
+            logger.warning("Too slow for what is said on %s; one was let go", message.topic)
 
     def _take_joined(self, answer: Mapping[str, Any]) -> None:
         session = self._session

@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..channels import EVENTS, EVENTS_BY_PREFIX, MESSAGE
 from ..errors import PubSubError
+
+MESSAGE_EVENTS = frozenset({MESSAGE, *EVENTS.values(), *EVENTS_BY_PREFIX.values()})
 
 # Where a subscription begins: behind a sequence, at the beginning, or at what this consumer has
 # not consumed. None: from now on.
@@ -17,7 +20,11 @@ After = Start | Mapping[str, Start] | None
 
 class Received(msgspec.Struct, frozen=True):
     """A message as a handler gets it; `replayed` tells that it was published before it was asked
-    for."""
+    for, `event` as which event it came: `message`, or `notification` and the like.
+
+    What another program said through Redis is not in the log: `is_stored` is false, `message_id`
+    and `producer` are empty, `sequence` is 0. It is neither confirmed nor sent again.
+    """
 
     topic: str
     message_id: str
@@ -26,6 +33,27 @@ class Received(msgspec.Struct, frozen=True):
     timestamp: float
     sequence: int
     replayed: bool = False
+    event: str = MESSAGE
+
+    @property
+    def is_stored(self) -> bool:
+        return self.sequence > 0
+
+
+def received(event: str, argument: Mapping[str, Any]) -> Received:
+    """The message that an event of the server carries, one of `MESSAGE_EVENTS`."""
+    fields = dict(argument) | {"event": event}
+    if fields.get("sequence") is None:
+        fields |= {"message_id": "", "producer": "", "sequence": 0}
+    return msgspec.convert(fields, Received)
+
+
+class Present(msgspec.Struct, frozen=True):
+    """Somebody who is subscribed under a name."""
+
+    user: str
+    status: str
+    last_seen: float
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Unavailable
+from ..health import UNHEALTHY
 from ..node import Node
 from .http import Request, Response, json_response
 
@@ -13,8 +14,21 @@ def live(node: Node, request: Request) -> Response:
 
 
 def ready(node: Node, request: Request) -> Response:
-    """Requests can be served: the database answers and the server is not stopping."""
+    """Everything works: the database and the bus answer, and the server is not stopping.
+
+    A node without its bus still serves, and the other nodes hear of it later: it is `degraded`.
+    """
     _check(node)
+    if node.bus.failure is not None:
+        return json_response(
+            {
+                "status": "degraded",
+                "code": "unavailable",
+                "message": f"The bus does not work: {node.bus.failure}",
+                "timestamp": node.clock.now(),
+            },
+            status=503,
+        )
     return json_response({"status": "ready", "timestamp": node.clock.now()})
 
 
@@ -25,25 +39,8 @@ def health(node: Node, request: Request) -> Response:
 
 def report(node: Node, request: Request) -> Response:
     """Everything that is checked, with what is wrong."""
-    failure = node.check_database()
-    is_healthy = failure is None and not node.is_draining
-    return json_response(
-        {
-            "status": "healthy" if is_healthy else "unhealthy",
-            "timestamp": node.clock.now(),
-            "version": node.version,
-            "node_id": node.node_id,
-            "uptime_seconds": node.clock.now() - node.started_at,
-            "websocket_clients": len(node.connections),
-            "checks": {
-                "database": {"status": "ok"}
-                if failure is None
-                else {"status": "error", "message": failure},
-                "bus": {"status": "ok"},
-            },
-        },
-        status=200 if is_healthy else 503,
-    )
+    found = node.health()
+    return json_response(found, status=503 if found.status == UNHEALTHY else 200)
 
 
 def _check(node: Node) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from ..auth import Identity
-from ..errors import Invalid, RequestError, TooLarge, UnsupportedMedia
-from ..wire import check_name, encode
+from ..errors import Invalid, MethodNotAllowed, RequestError, TooLarge, UnsupportedMedia
+from ..identity import Identity
+from ..wire import check_name, check_topic, encode
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -106,8 +106,20 @@ def json_response(value: object, *headers: tuple[str, str], status: int = 200) -
 
 
 def error_response(error: RequestError) -> Response:
-    headers = () if error.retry_after is None else (("Retry-After", str(error.retry_after)),)
+    headers: tuple[tuple[str, str], ...] = ()
+    if error.retry_after is not None:
+        headers = (("Retry-After", str(error.retry_after)),)
+    elif isinstance(error, MethodNotAllowed):
+        headers = (("Allow", error.allowed),)
+    elif error.status == 401:
+        headers = (("WWW-Authenticate", "Bearer"),)  # RFC 9110 §11.6.1
     return Response(encode(error.body()), status=error.status, headers=headers)
+
+
+def refused(node: Any, error: RequestError) -> Response:
+    """An error as a response, counted."""
+    node.metrics.refused("http", error.code)
+    return error_response(error)
 
 
 def limit_of(query: Mapping[str, str], default: int = 100) -> int:
@@ -124,6 +136,22 @@ def number_of(query: Mapping[str, str], name: str, default: int, *, minimum: int
     return int(text)
 
 
+def cursor_of(query: Mapping[str, str]) -> int | None:
+    """`before`: where a page of a list goes on, None at its start."""
+    return number_of(query, "before", 0, minimum=1) if "before" in query else None
+
+
+def listing(
+    path: str, query: Mapping[str, str], limit: int, found: Sequence[tuple[int, object]]
+) -> Response:
+    """A page of a list, of which one row more was looked for; a link to the rest (RFC 8288)."""
+    rows = [row for _, row in found[:limit]]
+    if len(found) <= limit:
+        return json_response(rows)
+    cursor = urlencode({**query, "before": str(found[limit - 1][0])})
+    return json_response(rows, ("Link", f'<{path}?{cursor}>; rel="next"'))
+
+
 def seconds_of(query: Mapping[str, str], name: str, *, at_most: float) -> float:
     """A duration, 0 when it was not given; more than `at_most` is taken as that."""
     text = query.get(name, "0")
@@ -136,3 +164,8 @@ def name_of(query: Mapping[str, str], name: str) -> str | None:
     """A name to look for, None when it was not given."""
     text = query.get(name)
     return None if text is None else check_name(text, name)
+
+
+def topic_of(request: Request) -> str:
+    """The topic in a route's path."""
+    return check_topic(check_name(request.path["topic"], "topic"), "topic")

@@ -15,8 +15,6 @@ POLICY = (
 )
 HEADERS = (
     ("Content-Security-Policy", POLICY),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-cache"),
 )
 TEMPLATES = files("python_pubsub_server") / "web" / "templates"
@@ -24,7 +22,8 @@ PART = re.compile(r"<!-- ([a-z-]+) -->\n")
 
 
 def home(node: Node, request: Request) -> Response:
-    return Response(b"", status=302, headers=(("Location", "/control-panel.html"),))
+    leads_to = (("Location", "/control-panel.html"),)
+    return Response(b"", status=302, content_type="text/html; charset=utf-8", headers=leads_to)
 
 
 def control_panel(node: Node, request: Request) -> Response:
@@ -43,8 +42,24 @@ def activity_map(node: Node, request: Request) -> Response:
     return _page("activity-map.html")
 
 
+def demo(node: Node, request: Request) -> Response:
+    return _page("demo.html")
+
+
+def chat(node: Node, request: Request) -> Response:
+    return _page("chat.html")
+
+
+def cluster(node: Node, request: Request) -> Response:
+    return _page("cluster.html")
+
+
+def websocket_test(node: Node, request: Request) -> Response:
+    return _page("websocket-test.html")
+
+
 def _page(name: str) -> Response:
-    """A page; `<!-- shell -->` in it is the file `shell.html`, which pages share."""
+    """A page; a comment of one word in it stands for the file of that name, which pages share."""
     body = PART.sub(lambda found: _template(found[1] + ".html"), _template(name))
     return Response(body.encode(), content_type="text/html; charset=utf-8", headers=HEADERS)
 

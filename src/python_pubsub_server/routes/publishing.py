@@ -6,18 +6,29 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from .. import wire
 from ..errors import RequestError, Unavailable
 from ..journal import ANSWER_TIMEOUT
 from ..model import Published
 from ..node import Node
-from .http import NDJSON, Request, Respond, Response, error_response, json_response
+from .http import NDJSON, Request, Respond, Response, json_response, refused
 
 OK = Response(b'{"status":"ok"}')
 DUPLICATE = Response(b'{"status":"ok","duplicate":true}')
 MAX_BATCH_BYTES = 32 * 2**20
 PARSED_AT_ONCE_BYTES = 2**16  # a larger batch would hold up the loop while it is read
 ENVELOPE_BYTES = 8_192  # what the fields around a message of the largest size may take
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What became of an item of a batch."""
+
+    message_id: str
+    topic: str
+    sequence: int
+    duplicate: bool
 
 
 def publish_soon(node: Node, request: Request, respond: Respond) -> None:
@@ -28,7 +39,7 @@ def publish_soon(node: Node, request: Request, respond: Respond) -> None:
 
     def answer(outcome: Sequence[Published] | RequestError) -> None:
         if isinstance(outcome, RequestError):
-            respond(error_response(outcome))
+            respond(refused(node, outcome))
             return
         (published,) = outcome
         if wants_all:
@@ -81,15 +92,11 @@ def publish_batch(node: Node, request: Request) -> Response:
     )
 
 
-def _results(published: Sequence[Published]) -> list[dict[str, Any]]:
+def _results(published: Sequence[Published]) -> list[Result]:
     return [
-        {
-            "message_id": each.message.message_id,
-            "topic": each.message.topic,
-            "sequence": each.message.sequence,
-            "duplicate": each.duplicate,
-        }
+        Result(message.message_id, message.topic, message.sequence, each.duplicate)
         for each in published
+        for message in (each.message,)
     ]
 
 

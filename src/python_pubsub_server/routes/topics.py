@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from ..errors import Invalid
 from ..node import Node
-from ..wire import check_name, check_topic
-from .http import Request, Response, json_response, limit_of, name_of, number_of, seconds_of
+from .http import (
+    Request,
+    Response,
+    json_response,
+    limit_of,
+    name_of,
+    number_of,
+    seconds_of,
+    topic_of,
+)
 
 MAX_WAIT_SECONDS = 60
 
@@ -15,7 +23,7 @@ def topic_messages(node: Node, request: Request) -> Response:
     query = request.query("after", "limit", "wait")
     page = node.history.page(
         request.identity,
-        _topic(request),
+        topic_of(request),
         number_of(query, "after", 0),
         limit_of(query),
         seconds_of(query, "wait", at_most=MAX_WAIT_SECONDS),
@@ -27,7 +35,7 @@ def deliveries(node: Node, request: Request) -> Response:
     """Who was sent a message, who confirmed it, and who still has to."""
     request.query()
     sequence = number_of(request.path, "sequence", 0)
-    return json_response(node.history.ledger(request.identity, _topic(request), sequence))
+    return json_response(node.history.ledger(request.identity, topic_of(request), sequence))
 
 
 def explain(node: Node, request: Request) -> Response:
@@ -39,10 +47,6 @@ def explain(node: Node, request: Request) -> Response:
         raise Invalid(f"Missing parameter: {missing}")
     return json_response(
         node.history.explain(
-            request.identity, _topic(request), number_of(query, "sequence", 0), consumer
+            request.identity, topic_of(request), number_of(query, "sequence", 0), consumer
         )
     )
-
-
-def _topic(request: Request) -> str:
-    return check_topic(check_name(request.path["topic"], "topic"), "topic")

@@ -79,8 +79,13 @@ class Runtime(Protocol):
     def watch_writable(self, fd: int, function: Callable[[], object]) -> Watch:
         """Call a function again and again while there is room to write (or an error)."""
 
-    def listen(self, host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
-        """A listening socket; ListenError says in one line why not. Port 0: any free one."""
+    def listen(
+        self, host: str, port: int, backlog: int = BACKLOG, *, is_shared: bool = False
+    ) -> socket.socket:
+        """A listening socket; ListenError says in one line why not. Port 0: any free one.
+
+        `is_shared`: others that say so may listen there, too; connections are shared out.
+        """
 
     def close(self) -> None:
         """Give back what the loop itself holds; nothing runs on it after this."""

@@ -125,8 +125,10 @@ class EventletRuntime:
     def watch_writable(self, fd: int, function: Callable[[], object]) -> _Watch:
         return _Watch(self._hub.WRITE, fd, function)
 
-    def listen(self, host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
-        return listen(host, port, backlog)
+    def listen(
+        self, host: str, port: int, backlog: int = BACKLOG, *, is_shared: bool = False
+    ) -> socket.socket:
+        return listen(host, port, backlog, is_shared=is_shared)
 
     def close(self) -> None:
         self._mail.close()

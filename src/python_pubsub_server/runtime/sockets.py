@@ -24,8 +24,22 @@ def guarded(function: Callable[..., object], *args: Any) -> None:
         log.exception("uncaught error in %s", getattr(function, "__qualname__", function))
 
 
-def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
+def listen(
+    host: str, port: int, backlog: int = BACKLOG, *, is_shared: bool = False
+) -> socket.socket:
     """A non-blocking listening socket on an IPv4 or IPv6 address or a host name."""
+    listener = bind(host, port, is_shared=is_shared)
+    try:
+        listener.listen(backlog)
+    except OSError as error:
+        listener.close()
+        raise ListenError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def bind(host: str, port: int, *, is_shared: bool) -> socket.socket:
+    """A socket that has an address, shared with others that say so, too. Raises ListenError."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
         raise ListenError(f"cannot listen on {where}: ports are 0 to 65535")
@@ -39,12 +53,12 @@ def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
-        listener.listen(backlog)
     except OSError as error:
         listener.close()
         raise ListenError(f"cannot listen on {where}: {_reason(error)}") from error
-    listener.setblocking(False)
     return listener
 
 

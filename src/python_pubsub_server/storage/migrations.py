@@ -70,7 +70,11 @@ def read_migrations(folder: Path) -> list[Migration]:
 
 def pending(connection: sqlite3.Connection, known: Sequence[Migration]) -> Sequence[Migration]:
     """The migrations that a database lacks; DatabaseError if it may not be migrated."""
-    records = _read_records(connection)
+    return lacking(_read_records(connection), known)
+
+
+def lacking(records: Sequence[Record], known: Sequence[Migration]) -> Sequence[Migration]:
+    """The migrations that a database with these records lacks; DatabaseError as above."""
     if len(records) > len(known):
         raise DatabaseError(
             f"it is newer than this server (it has migration {records[-1].name}, the server knows "

@@ -6,7 +6,6 @@ does not starve the event loop, it runs few statements, and asks for its answers
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import chain
@@ -14,23 +13,26 @@ from typing import Any
 
 import msgspec
 
+from .sql import Connection
+
 USUAL = 128
 LARGEST = 512  # rows a statement; the widest row has 8 values and SQLite allows 32,766
 
 
 def write_rows(
-    connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]], tail: str = ""
+    connection: Connection, head: str, rows: Sequence[tuple[Any, ...]], tail: str = ""
 ) -> int:
-    """Run `head VALUES (…), (…) tail` for all rows; the row id of the last one, 0 of none."""
+    """Run `head VALUES (…), (…) tail` for all rows; SQLite's id of the last one, else 0."""
     last = 0
     for part in _parts(rows):
         statement = _statement(f"{head} ", tail, len(part[0]), len(part))
-        last = connection.execute(statement, list(chain.from_iterable(part))).lastrowid or 0
+        cursor = connection.execute(statement, list(chain.from_iterable(part)))
+        last = getattr(cursor, "lastrowid", None) or 0
     return last
 
 
 def read_rows(
-    connection: sqlite3.Connection, columns: str, rows: Sequence[tuple[Any, ...]], join: str
+    connection: Connection, columns: str, rows: Sequence[tuple[Any, ...]], join: str
 ) -> list[Any]:
     """What `SELECT columns` finds for rows that `join` calls w.column1, w.column2 and so on.
 
@@ -46,7 +48,7 @@ def read_rows(
 
 
 def read_text_rows(
-    connection: sqlite3.Connection, columns: str, rows: Sequence[tuple[Any, ...]], join: str
+    connection: Connection, columns: str, rows: Sequence[tuple[Any, ...]], join: str
 ) -> list[tuple[Any, ...]]:
     """As `read_rows` for columns of any kind, a step of the statement each: for few rows."""
     found: list[tuple[Any, ...]] = []

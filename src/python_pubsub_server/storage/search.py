@@ -60,11 +60,14 @@ def is_found(wanted: list[str], indexed: str) -> bool:
 def match_expression(wanted: list[str], topic: str | None, producer: str | None) -> str:
     """The query in the syntax of FTS5. Words hold no quotes, so nothing can escape from them."""
     terms = [f'"{word}" *' for word in wanted]
-    if topic is not None:
-        terms.append(f'"{_key(_TOPIC_KEY, topic)}"')
-    if producer is not None:
-        terms.append(f'"{_key(_PRODUCER_KEY, producer)}"')
+    terms += [f'"{key}"' for key in keys_of(topic, producer)]
     return " AND ".join(terms)
+
+
+def keys_of(topic: str | None, producer: str | None) -> list[str]:
+    """The words that stand for a whole topic and a whole producer, of those that are given."""
+    keys = [] if topic is None else [_key(_TOPIC_KEY, topic)]
+    return keys if producer is None else [*keys, _key(_PRODUCER_KEY, producer)]
 
 
 def _key(kind: str, name: str) -> str:

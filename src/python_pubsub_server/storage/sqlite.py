@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from ..errors import DatabaseError
+from ..model import NodeMinute
 from .database import Batch, Committed, ReadFailed, Retention, WriteFailed
 from .migrations import migrate, migrations_folder, pending, read_migrations
 from .multirow import write_rows
 from .search import indexed_words
+from .sql_minutes import keep_minute
+from .sql_registry import SQLRegistry
+from .sql_retention import trim
+from .sql_rows import message_of
+from .sqlite_archive import SQLiteSource, SQLiteTarget, back_up
 from .sqlite_commit import store
 from .sqlite_reader import SQLiteReader
-from .sqlite_retention import trim
-from .sqlite_rows import message_of
 
 _T = TypeVar("_T")
 
@@ -34,6 +40,7 @@ _CONNECTION_IS_DOUBTFUL = {
 }
 
 MAX_CHECKED_BYTES = 2**28
+CHECKPOINT_PAGES = 4_000  # 16 MB; see docs/decisions/010-checkpoints-stay-in-the-writer.md
 
 _EPOCH = "SELECT epoch FROM log"
 _START_LOG = "INSERT OR IGNORE INTO log (id, epoch, created_at) VALUES (1, ?, ?)"
@@ -41,6 +48,10 @@ _PROGRESS = "SELECT position FROM search_progress"
 _UNINDEXED = """SELECT m.position, t.topic, m.message_id, m.message, m.producer, m.timestamp,
     m.sequence FROM messages AS m CROSS JOIN topics AS t ON t.topic_id = m.topic_id
     WHERE m.position > ? ORDER BY m.position LIMIT ?"""
+_INDEXED = """SELECT m.position, t.topic, m.message_id, m.message, m.producer, m.timestamp,
+    m.sequence FROM messages AS m CROSS JOIN topics AS t ON t.topic_id = m.topic_id
+    WHERE m.topic_id = ? AND m.sequence <= ? AND m.position <= ?"""
+_FORGET_WORDS = "INSERT INTO search (search, rowid, words)"
 _ADD_WORDS = "INSERT INTO search (rowid, words)"
 _SET_PROGRESS = "UPDATE search_progress SET position = ?"
 
@@ -109,6 +120,37 @@ class SQLiteDatabase:
             raise ReadFailed(str(error)) from error
         return SQLiteReader(connection)
 
+    def registry(self) -> SQLRegistry:
+        """Users and revoked tokens, through a connection of its own."""
+        return SQLRegistry(self._open_to_write, sqlite3.Error)
+
+    @contextlib.contextmanager
+    def source(self) -> Iterator[SQLiteSource]:
+        with self._whole("BEGIN") as connection:
+            yield SQLiteSource(connection)
+
+    @contextlib.contextmanager
+    def target(self) -> Iterator[SQLiteTarget]:
+        with self._whole("BEGIN IMMEDIATE") as connection:
+            yield SQLiteTarget(connection)
+
+    def back_up(self, path: Path) -> None:
+        with self._whole(None) as connection:
+            back_up(connection, path)
+
+    @contextlib.contextmanager
+    def _whole(self, begin: str | None) -> Iterator[sqlite3.Connection]:
+        """A connection in one transaction over all that is done with it. Raises DatabaseError."""
+        try:
+            with contextlib.closing(self._open_to_write()) as connection:
+                if begin is not None:
+                    connection.execute(begin)
+                yield connection
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise DatabaseError(f"{self._path}: {error}; {_advice(error)}") from error
+
     def _open_to_write(self) -> sqlite3.Connection:
         # Not "rwc": a file that vanished must not come back empty, with the old epoch.
         connection = _connect(self._path, self._busy_timeout_seconds, mode="rw")
@@ -116,6 +158,7 @@ class SQLiteDatabase:
         connection.execute("PRAGMA cache_size = -16000")
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         return connection
 
 
@@ -136,7 +179,14 @@ class SQLiteWriter:
         return self._transaction(lambda connection: _index(connection, limit))
 
     def trim(self, retention: Retention, now: float, limit: int) -> int:
-        return self._transaction(lambda connection: trim(connection, retention, now, limit))
+        def work(connection: sqlite3.Connection) -> int:
+            forget_words = partial(_forget_words, connection)
+            return trim(connection, retention, now, limit, self._window, forget_words)
+
+        return self._transaction(work)
+
+    def keep_minute(self, minute: NodeMinute, since: int) -> None:
+        self._transaction(lambda connection: keep_minute(connection, minute, since))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -178,6 +228,17 @@ def _index(connection: sqlite3.Connection, limit: int) -> int:
         )
         connection.execute(_SET_PROGRESS, (rows[-1][0],))
     return len(rows)
+
+
+def _forget_words(connection: sqlite3.Connection, topic_id: int, last: int) -> None:
+    (progress,) = connection.execute(_PROGRESS).fetchone()
+    rows = connection.execute(_INDEXED, (topic_id, last, progress)).fetchall()
+    # A contentless index is told which words a row had.
+    write_rows(
+        connection,
+        _FORGET_WORDS,
+        [("delete", row[0], indexed_words(message_of(row[1:]))) for row in rows],
+    )
 
 
 def _connect(path: Path, busy_timeout_seconds: float, mode: str = "rwc") -> sqlite3.Connection:

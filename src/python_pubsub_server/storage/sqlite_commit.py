@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -10,10 +9,13 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw
 
-from ..model import Claim, Draft, Interest, Message, Published, Resent, SpanStart
+from ..model import Claim, Draft, Interest, Loss, Message, Published, Resent, SpanStart
 from .database import Batch, Committed
 from .multirow import read_rows, read_text_rows, write_rows
-from .sqlite_ledger import store_deliveries
+from .recent import Recent
+from .sql_ledger import store_deliveries
+from .sql_losses import note_told, read_identities
+from .sql_votes import with_votes
 
 LARGEST_INTEGER = 2**63 - 1
 
@@ -37,6 +39,7 @@ _ON_PUBLISHER = """ON CONFLICT (topic_id, producer) DO UPDATE SET
     messages = messages + excluded.messages, last_at = max(last_at, excluded.last_at)"""
 _ADD_CONSUMERS = "INSERT INTO consumers (consumer_id, consumer)"
 _ADD_INTERESTS = "INSERT OR IGNORE INTO interests (consumer_id, topic, since, first_at)"
+_LAST_TIMESTAMP = "SELECT timestamp FROM messages ORDER BY position DESC LIMIT 1"
 _LAST_POSITION = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
 _CLAIM_COLUMNS = "w.column1, m.sequence, c.consumer_id IS NOT NULL"
 _KNOWN = """LEFT JOIN consumptions AS c ON c.topic_id = m.topic_id AND c.sequence = m.sequence
@@ -61,6 +64,7 @@ class _Topic(msgspec.Struct):
 
 def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Committed:
     """Store a batch; drafts that repeat one of the last `window` seconds are not stored again."""
+    batch, voted = with_votes(connection, batch)
     consumers = _read_consumers(connection, batch)
     if batch.interests:
         _store_interests(connection, batch.interests, consumers, batch.at)
@@ -74,7 +78,7 @@ def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Commit
         store_deliveries(connection, batch, consumers, numbers)
     if not position:
         (position,) = connection.execute(_LAST_POSITION).fetchone()
-    return Committed(published, claimed, position)
+    return Committed(published, claimed, position, voted)
 
 
 def _named(batch: Batch, kind: type[_T]) -> Iterator[_T]:
@@ -83,10 +87,11 @@ def _named(batch: Batch, kind: type[_T]) -> Iterator[_T]:
 
 def _read_topics(connection: sqlite3.Connection, batch: Batch) -> dict[str, _Topic]:
     # Read in every transaction: another server process may have written since the last one.
-    asking: Iterable[Draft | Claim | Resent] = (
+    asking: Iterable[Draft | Claim | Resent | Loss] = (
         *batch.drafts,
         *batch.claims,
         *_named(batch, Resent),
+        *_named(batch, Loss),
     )
     names = list({one.topic: None for one in asking})
     found = read_rows(
@@ -99,40 +104,43 @@ def _store_drafts(
     connection: sqlite3.Connection, batch: Batch, topics: dict[str, _Topic], window: float
 ) -> tuple[list[Published], int]:
     """What became of the drafts, and the position of the last one stored (0: none was)."""
-    recent = _Recent(connection, batch.drafts, topics, window)
+    recent = Recent(window)
+    _read_recent(connection, batch.drafts, topics, recent)
+    may_repeat = recent.may_know(batch.drafts)
     _number_new_topics(connection, batch.drafts, topics)
     published: list[Published] = []
     rows: list[tuple[int, int, str, str, str, float, int]] = []
     totals: dict[tuple[int, str], list[float]] = {}
     changed: dict[str, _Topic] = {}
-    for draft, at in zip(batch.drafts, batch.arrived_at, strict=True):
-        earlier = recent.earlier(draft, at)
-        if earlier is not None:
+    # Time does not go back in a log, also where the clocks of its nodes differ.
+    (not_before,) = connection.execute(_LAST_TIMESTAMP).fetchone() or (0.0,)
+    for draft, arrived_at in zip(batch.drafts, batch.arrived_at, strict=True):
+        at = arrived_at if arrived_at > not_before else not_before
+        if may_repeat and (earlier := recent.earlier(draft, at)) is not None:
             published.append(Published(earlier, True))
             continue
-        topic = changed[draft.topic] = topics[draft.topic]
+        # The busiest loop of a batch: nothing is looked up twice.
+        name, message_id, producer, content = (
+            draft.topic,
+            draft.message_id,
+            draft.producer,
+            draft.message,
+        )
+        topic = changed[name] = topics[name]
         topic.sequence = sequence = topic.sequence + 1
         topic.last_published_at = at
-        message = Message(
-            draft.topic, draft.message_id, draft.message, draft.producer, at, sequence
-        )
-        recent.add(draft, message)
+        message = Message(name, message_id, content, producer, at, sequence)
+        if may_repeat:
+            recent.add(draft, message)
         published.append(Published(message, False))
-        text = str(draft.message, "utf-8")
-        rows.append(
-            (
-                topic.topic_id,
-                sequence,
-                draft.message_id,
-                text,
-                draft.producer,
-                at,
-                draft.fingerprint,
-            )
-        )
-        total = totals.setdefault((topic.topic_id, draft.producer), [0, at])
-        total[0] += 1
-        total[1] = max(total[1], at)
+        topic_id, text = topic.topic_id, str(content, "utf-8")
+        rows.append((topic_id, sequence, message_id, text, producer, at, draft.fingerprint))
+        total = totals.get((topic_id, producer))
+        if total is None:
+            totals[topic_id, producer] = [1, at]
+        else:
+            total[0] += 1
+            total[1] = at
     last_position = write_rows(connection, _ADD_MESSAGES, rows)
     positions = [
         (topic.topic_id, name, topic.sequence, topic.last_published_at)
@@ -154,71 +162,38 @@ def _number_new_topics(
             topics[name] = _Topic(topic_id, 0)
 
 
-class _Recent:
-    """The messages that a draft may repeat: stored inside the window, or earlier in the batch."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        drafts: Sequence[Draft],
-        topics: dict[str, _Topic],
-        window: float,
-    ) -> None:
-        self._window = window
-        self._messages: dict[tuple[str, str, int], list[Message]] = {}
-        if window <= 0:
-            return
-        wanted = [
-            (n, topics[draft.topic].topic_id, draft.message_id, draft.fingerprint)
-            for n, draft in enumerate(drafts)
-            if draft.topic in topics
-        ]
-        for n, message_id, text, producer, timestamp, sequence in read_text_rows(
-            connection, _RECENT_COLUMNS, wanted, _FIND_RECENT
-        ):
-            draft = drafts[n]
-            self.add(
-                draft,
-                Message(draft.topic, message_id, Raw(text), producer, timestamp, sequence),
-            )
-
-    def add(self, draft: Draft, message: Message) -> None:
-        if self._window > 0:
-            key = (draft.topic, draft.message_id, draft.fingerprint)
-            self._messages.setdefault(key, []).append(message)
-
-    def earlier(self, draft: Draft, at: float) -> Message | None:
-        """What this draft repeats. The fingerprint only finds candidates: content is compared."""
-        candidates = self._messages.get((draft.topic, draft.message_id, draft.fingerprint), ())
-        for message in candidates:
-            if (
-                message.timestamp >= at - self._window
-                and message.producer == draft.producer
-                and is_same_json(message.message, draft.message)
-            ):
-                return message
-        return None
-
-
-def is_same_json(one: Raw, other: Raw) -> bool:
-    """Whether two JSON texts mean the same, however they are spaced, escaped or ordered."""
-    if bytes(one) == bytes(other):
-        return True
-    # Compared as text: in Python 1 == 1.0 == True, in JSON a boolean is not a number.
-    return _canonical(one) == _canonical(other)
-
-
-def _canonical(text: Raw) -> str:
-    return json.dumps(json.loads(bytes(text)), sort_keys=True)
+def _read_recent(
+    connection: sqlite3.Connection,
+    drafts: Sequence[Draft],
+    topics: dict[str, _Topic],
+    recent: Recent,
+) -> None:
+    """Find the messages that drafts may repeat."""
+    if not recent.is_on:
+        return
+    wanted = [
+        (n, topics[draft.topic].topic_id, draft.message_id, draft.fingerprint)
+        for n, draft in enumerate(drafts)
+        if draft.topic in topics
+    ]
+    for n, message_id, text, producer, timestamp, sequence in read_text_rows(
+        connection, _RECENT_COLUMNS, wanted, _FIND_RECENT
+    ):
+        draft = drafts[n]
+        recent.add(
+            draft, Message(draft.topic, message_id, Raw(text), producer, timestamp, sequence)
+        )
+    read_identities(connection, drafts, wanted, recent)
 
 
 def _read_consumers(connection: sqlite3.Connection, batch: Batch) -> dict[str, int]:
     """The numbers of the batch's consumers; new ones get theirs here."""
-    asking: Iterable[Claim | Interest | SpanStart | Resent] = (
+    asking: Iterable[Claim | Interest | SpanStart | Resent | Loss] = (
         *batch.interests,
         *batch.claims,
         *_named(batch, SpanStart),
         *_named(batch, Resent),
+        *_named(batch, Loss),
     )
     names = list({one.consumer: None for one in asking})
     if not names:
@@ -245,7 +220,10 @@ def _store_interests(
     at: float,
 ) -> None:
     (since,) = connection.execute(_LAST_POSITION).fetchone()
-    rows = [(consumers[one.consumer], one.topic, since, at) for one in interests]
+    rows = [
+        (consumers[one.consumer], one.topic, 0 if one.from_start else since, at)
+        for one in interests
+    ]
     write_rows(connection, _ADD_INTERESTS, rows)
 
 
@@ -270,6 +248,7 @@ def _store_claims(
     write_rows(connection, _ADD_CONSUMPTIONS, [(*key, batch.at) for key in new])
     edges = [(*edge, count, batch.at) for edge, count in totals.items()]
     write_rows(connection, _ADD_READERS, edges, _ON_READER)
+    note_told(connection, list(totals))
     return claimed
 
 

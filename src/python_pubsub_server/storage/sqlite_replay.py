@@ -6,16 +6,17 @@ a page of 500 steps would wait 500 times for a busy event loop.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import Raw
 
-from ..model import Message, Page, matches
-from .sqlite_rows import last_below
+from ..model import Message, Page, Stretch
+from .sql import Connection
+from .sql_owed import owed
 
 _decode = msgspec.json.Decoder(list[tuple[str, str, str, float, int]]).decode
+_decode_stretch = msgspec.json.Decoder(list[tuple[int, str, str, str, str, float, int]]).decode
 
 # `row` and `bytes` run over the rows in order; a row more than wanted tells that there is more.
 _PAGE = """SELECT count(*), json_group_array(
@@ -38,30 +39,44 @@ _UNCONSUMED_FROM = """FROM messages AS m INDEXED BY messages_by_sequence
 _LOG_PAGE = _PAGE.format(rows=_LOG)
 _UNCONSUMED_PAGE = _PAGE.format(rows=f"SELECT {_COLUMNS} {_UNCONSUMED_FROM}")
 _COUNT_UNCONSUMED = f"SELECT count(*) FROM (SELECT 1 {_UNCONSUMED_FROM} LIMIT :limit)"
-_CONSUMER = "SELECT consumer_id FROM consumers WHERE consumer = ?"
-_TOPIC = "SELECT topic_id, sequence, first FROM topics WHERE topic = ?"
-_INTERESTS = "SELECT topic, since FROM interests WHERE consumer_id = ?"
+_STRETCH = """SELECT count(*), json_group_array(json_array(
+        position, topic, message_id, message, producer, json(printf('%!.17g', timestamp)), sequence
+    )) FILTER (WHERE row <= :limit AND (row = 1 OR bytes <= :max_bytes))
+    FROM (
+        SELECT *, row_number() OVER by_position AS row,
+            sum(length(CAST(message AS BLOB)) + 200) OVER by_position AS bytes
+        FROM (SELECT m.position, t.topic, m.message_id, m.message, m.producer, m.timestamp,
+                m.sequence FROM messages AS m CROSS JOIN topics AS t ON t.topic_id = m.topic_id
+            WHERE m.position > :after ORDER BY m.position LIMIT :limit + 1)
+        WINDOW by_position AS (ORDER BY position)
+    )"""
+_LAST_POSITION = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
 
 
-class _Due(msgspec.Struct):
-    """What a consumer is owed of a topic: everything after a sequence that it did not consume."""
-
-    consumer_id: int
-    topic_id: int
-    after: int
-    last: int
-
-
-def log_page(
-    connection: sqlite3.Connection, topic: str, after: int, limit: int, max_bytes: int
-) -> Page:
+def log_page(connection: Connection, topic: str, after: int, limit: int, max_bytes: int) -> Page:
     """A topic's messages after a sequence."""
     values = {"topic": topic, "after": after, "limit": limit, "max_bytes": max_bytes}
     return _page(connection, _LOG_PAGE, topic, values)
 
 
+def stretch(connection: Connection, after: int, limit: int, max_bytes: int) -> Stretch:
+    """Every topic's messages after a position."""
+    values = {"after": after, "limit": limit, "max_bytes": max_bytes}
+    found, rows = connection.execute(_STRETCH, values).fetchone()
+    messages = [
+        (position, Message(topic, message_id, Raw(text), producer, timestamp, sequence))
+        for position, topic, message_id, text, producer, timestamp, sequence in _decode_stretch(
+            rows
+        )
+    ]
+    if len(messages) < found:
+        return Stretch(messages, messages[-1][0], is_last=False)
+    (last,) = connection.execute(_LAST_POSITION).fetchone()
+    return Stretch(messages, last, is_last=True)
+
+
 def unconsumed_page(
-    connection: sqlite3.Connection,
+    connection: Connection,
     consumer: str,
     topic: str,
     after: int,
@@ -70,7 +85,7 @@ def unconsumed_page(
     max_bytes: int,
 ) -> Page:
     """What a consumer is owed of a topic, after a sequence and up to another."""
-    due = _due(connection, consumer, topic)
+    due = owed(connection, consumer, topic)
     if due is None:
         return Page([], is_last=True)
     values = {
@@ -84,9 +99,9 @@ def unconsumed_page(
     return _page(connection, _UNCONSUMED_PAGE, topic, values)
 
 
-def count_unconsumed(connection: sqlite3.Connection, consumer: str, topic: str, limit: int) -> int:
+def count_unconsumed(connection: Connection, consumer: str, topic: str, limit: int) -> int:
     """How many messages a consumer is owed of a topic; counts to `limit`."""
-    due = _due(connection, consumer, topic)
+    due = owed(connection, consumer, topic)
     if due is None:
         return 0
     values = msgspec.structs.asdict(due) | {"limit": limit}
@@ -94,23 +109,7 @@ def count_unconsumed(connection: sqlite3.Connection, consumer: str, topic: str, 
     return int(count)
 
 
-def _due(connection: sqlite3.Connection, consumer: str, topic: str) -> _Due | None:
-    consumer_row = connection.execute(_CONSUMER, (consumer,)).fetchone()
-    topic_row = connection.execute(_TOPIC, (topic,)).fetchone()
-    if consumer_row is None or topic_row is None:
-        return None
-    interests = connection.execute(_INTERESTS, consumer_row).fetchall()
-    since = [position for wanted, position in interests if matches(wanted, topic)]
-    if not since:
-        return None
-    topic_id, last, first = topic_row
-    after = last_below(connection, topic_id, first, last, min(since) + 1)
-    return _Due(consumer_row[0], topic_id, after, last)
-
-
-def _page(
-    connection: sqlite3.Connection, sql: str, topic: str, values: Mapping[str, object]
-) -> Page:
+def _page(connection: Connection, sql: str, topic: str, values: Mapping[str, object]) -> Page:
     found, rows = connection.execute(sql, values).fetchone()
     messages = [
         Message(topic, message_id, Raw(text), producer, timestamp, sequence)

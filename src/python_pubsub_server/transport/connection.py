@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from .fanout import Way
+
 T = TypeVar("T")
 
 
@@ -14,13 +16,19 @@ class Broadcast:
     Each wire form (frames of a protocol and namespace) is made once, however many connections
     of that form there are: `broadcast.form(make)` calls `make(broadcast)` the first time and
     remembers what it returned, by `make` itself.
+
+    `whole` are the messages of an event whose payloads are only their contents; for others it is
+    the payloads themselves.
     """
 
-    __slots__ = ("_forms", "event", "payloads")
+    __slots__ = ("_forms", "event", "payloads", "whole")
 
-    def __init__(self, event: str, payloads: Sequence[bytes]) -> None:
+    def __init__(
+        self, event: str, payloads: Sequence[bytes], whole: Sequence[bytes] | None = None
+    ) -> None:
         self.event = event
         self.payloads = payloads
+        self.whole = payloads if whole is None else whole
         self._forms: dict[Any, Any] = {}
 
     def form(self, make: Callable[[Broadcast], T]) -> T:
@@ -48,10 +56,11 @@ class Connection(Protocol):
     def stalled_at(self) -> float | None:
         """Unix time since when a connection that was closed as slow took nothing; else None."""
 
-    def send(self, broadcast: Broadcast) -> None:
+    def send(self, broadcast: Broadcast) -> Way | None:
         """Put a broadcast behind all that was sent before. On a closed connection: nothing.
 
-        A connection whose unsent bytes would pass its outbound budget is closed as slow.
+        A connection whose unsent bytes would pass its outbound budget is closed as slow. Where
+        the next broadcast may leave without a call of this, it says how.
         """
 
     def wait_drained(self, timeout: float) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from ..runtime import Runtime
+from .fanout import Changes
 from .http import take_over
 from .websocket import Receiver, WebSocket, protocol_log
 
@@ -22,19 +24,31 @@ def open_websocket(
     *,
     max_size: int,
     outbound_bytes: int,
+    changes: Changes | None = None,
 ) -> Sequence[bytes]:
     """Answer a WSGI request for a WebSocket: a handshake, or an HTTP error if it asks wrongly."""
     response = _shake_hands(environ)
     if response.status_code != 101:
-        headers = [(name, value) for name, value in response.headers.raw_items()]
-        start_response(f"{response.status_code} {response.reason_phrase}", headers)
-        return [bytes(response.body)]
+        return _refuse(response, start_response)
     sock, ahead = take_over(environ)
-    websocket = WebSocket(runtime, sock, receiver, max_size=max_size, outbound_bytes=outbound_bytes)
+    websocket = WebSocket(
+        runtime, sock, receiver, max_size=max_size, outbound_bytes=outbound_bytes, changes=changes
+    )
     websocket.send_frames(response.serialize())
     receiver.opened(websocket)
     websocket.start(ahead)
     return ()
+
+
+def _refuse(response: Response, start_response: Callable[..., Any]) -> Sequence[bytes]:
+    """Say why in JSON, with the headers that say what would be right (`Upgrade`)."""
+    message = bytes(response.body).decode(errors="replace").strip()
+    body = msgspec.json.encode({"status": "error", "code": "invalid", "message": message})
+    ours = ("content-type", "content-length")
+    headers = [each for each in response.headers.raw_items() if each[0].lower() not in ours]
+    headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(f"{response.status_code} {response.reason_phrase}", headers)
+    return [body]
 
 
 def _shake_hands(environ: dict[str, Any]) -> Response:

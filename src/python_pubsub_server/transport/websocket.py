@@ -20,6 +20,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..runtime import Event, Runtime, Timer, Watch, guarded
+from .fanout import Changes, Outlet
 
 log = logging.getLogger("pubsub")
 protocol_log = logging.getLogger("pubsub.websocket")
@@ -44,7 +45,7 @@ class Receiver:
     __slots__ = ()
 
     def opened(self, websocket: WebSocket) -> None:
-        """It can be sent to from now on. Must not wait."""
+        """It can be sent to from now on. Nothing is received before this returns."""
 
     def glance(self, message: Message) -> bool:
         """True: dealt with already. Must not wait; not asked while earlier messages are queued."""
@@ -66,7 +67,7 @@ class Receiver:
 NOBODY = Receiver()
 
 
-class WebSocket:
+class WebSocket(Outlet):
     """Owned by the loop: every method is called on it, and only the `wait_` ones wait."""
 
     __slots__ = (
@@ -83,11 +84,12 @@ class WebSocket:
         "_readable",
         "_receiver",
         "_runtime",
-        "_send",
         "_sock",
         "_timer",
         "_unsent",
         "_writable",
+        "changes",
+        "send",
         "stalled_at",
     )
 
@@ -99,10 +101,12 @@ class WebSocket:
         *,
         max_size: int,
         outbound_bytes: int,
+        changes: Changes | None = None,
     ) -> None:
         self._runtime = runtime
         self._sock: socket.socket | None = sock
-        self._send = sock.send
+        self.send = sock.send
+        self.changes = changes or Changes()
         self._receiver = receiver
         self._protocol = ServerProtocol(state=State.OPEN, max_size=max_size, logger=protocol_log)
         self._is_open = True
@@ -123,6 +127,19 @@ class WebSocket:
     @property
     def is_open(self) -> bool:
         return self._is_open
+
+    @property
+    def is_clear(self) -> bool:
+        return self._is_open and self._outbox is None
+
+    @property
+    def max_size(self) -> int | None:
+        """How long a message may be, in bytes."""
+        return self._protocol.max_message_size
+
+    @max_size.setter
+    def max_size(self, max_size: int) -> None:
+        self._protocol.max_message_size = max_size
 
     @property
     def unsent(self) -> int:
@@ -183,18 +200,22 @@ class WebSocket:
             self._keep(data)
             return
         try:
-            sent = self._send(data)
+            sent = self.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.abort(ABNORMAL, error.strerror or "")
             return
         if sent != len(data):
-            assert self._sock is not None
-            self._outbox = deque()
-            self.stalled_at = time.time()
-            self._writable = self._runtime.watch_writable(self._sock.fileno(), self._flush)
-            self._keep(memoryview(data)[sent:])
+            self.keep_rest(data, sent)
+
+    def keep_rest(self, frames: bytes, sent: int) -> None:
+        assert self._sock is not None
+        self._outbox = deque()
+        self.changes.count += 1
+        self.stalled_at = time.time()
+        self._writable = self._runtime.watch_writable(self._sock.fileno(), self._flush)
+        self._keep(memoryview(frames)[sent:])
 
     def _keep(self, data: bytes | memoryview) -> None:
         """Let data wait. One piece may be larger than the bound, when nothing else waits."""
@@ -236,6 +257,7 @@ class WebSocket:
 
     def _stop_writing(self) -> None:
         self._outbox = None
+        self.changes.count += 1
         self.stalled_at = None
         self._unsent = 0
         if self._writable is not None:
@@ -368,6 +390,7 @@ class WebSocket:
     def _finish(self, code: int, reason: str) -> None:
         if self._is_open:
             self._is_open = False
+            self.changes.count += 1
             self._fragments = None
             self._put((code, reason))
             if self._drained is not None:

@@ -73,11 +73,24 @@ def build_socketio(
     return extension
 
 
-def connection_for(server: SocketIOServer, sid: str, namespace: str) -> SocketIOConnection:
-    """The connection of a client in a namespace; KeyError: it is gone."""
+def connection_for(
+    server: SocketIOServer,
+    sid: str,
+    namespace: str,
+    address: str | None = None,
+    *,
+    is_whole: bool = False,
+) -> SocketIOConnection:
+    """The connection of a client in a namespace; KeyError: it is gone.
+
+    `address` is the client's where it is not the one that the socket has (behind a proxy).
+    `is_whole`: it gets whole messages, also on channels whose event carries only their content.
+    """
     session = server.session_of(sid, namespace)
-    address = server.get_environ(sid, namespace).get("REMOTE_ADDR", "")
-    return SocketIOConnection(session, server.forms(namespace), sid, address)
+    if address is None:
+        address = server.get_environ(sid, namespace).get("REMOTE_ADDR", "")
+    forms = server.forms(namespace, is_whole=is_whole)
+    return SocketIOConnection(session, forms, sid, address)
 
 
 def shutdown(server: SocketIOServer, timeout: float) -> bool:

@@ -9,6 +9,7 @@ from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 
 from ..connection import Broadcast
+from ..fanout import Way
 from ..frames import TEXT, frame
 
 if TYPE_CHECKING:
@@ -18,23 +19,27 @@ if TYPE_CHECKING:
 class Forms:
     """What a broadcast and an answer look like in one namespace.
 
-    `frames` and `packets` are made once, so that `Broadcast.form` knows them again.
+    `frames` and `packets` are made once, so that `Broadcast.form` knows them again. `is_whole`:
+    with whole messages, also where an event's payload is only the content.
     """
 
-    __slots__ = ("_acknowledgement", "_event", "frames", "packets")
+    __slots__ = ("_acknowledgement", "_event", "disconnect", "frames", "packets")
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, *, is_whole: bool = False) -> None:
         where = "" if namespace == "/" else f"{namespace},"
         self._event = f"42{where}[".encode()
         self._acknowledgement = f"43{where}".encode()
+        self.disconnect = f"41{where}".encode()
 
         def frames(broadcast: Broadcast) -> bytes:
             start = self._start(broadcast.event)
-            return b"".join(frame(TEXT, start + each + b"]") for each in broadcast.payloads)
+            payloads = broadcast.whole if is_whole else broadcast.payloads
+            return b"".join(frame(TEXT, start + each + b"]") for each in payloads)
 
         def packets(broadcast: Broadcast) -> list[EnginePacket]:
             start = self._start(broadcast.event)
-            return [packet(start + each + b"]") for each in broadcast.payloads]
+            payloads = broadcast.whole if is_whole else broadcast.payloads
+            return [packet(start + each + b"]") for each in payloads]
 
         self.frames = frames
         self.packets = packets
@@ -74,13 +79,14 @@ class SocketIOConnection:
     def stalled_at(self) -> float | None:
         return self._session.stalled_at
 
-    def send(self, broadcast: Broadcast) -> None:
+    def send(self, broadcast: Broadcast) -> Way | None:
         websocket = self._session.websocket
         if websocket is not None:
             websocket.send_frames(broadcast.form(self._forms.frames))
-        else:
-            for each in broadcast.form(self._forms.packets):
-                self._session.send(each)
+            return Way(self._forms.frames, websocket)
+        for each in broadcast.form(self._forms.packets):
+            self._session.send(each)
+        return None
 
     def emit(self, event: str, payload: bytes) -> None:
         """Send one event, with one argument that is JSON already."""
@@ -102,3 +108,8 @@ class SocketIOConnection:
 
     def close(self, reason: str) -> None:
         self._session.end(reason)
+
+    def dismiss(self, reason: str) -> None:
+        """End it for good: official clients come back by themselves only when a socket breaks."""
+        self._send_text(self._forms.disconnect)
+        self.close(reason)

@@ -13,7 +13,7 @@ CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range
 
 MALFORMED = "$malformed"
 BINARY = "$binary"
-RESERVED = ("connect", "disconnect")  # python-socketio would call the handlers of these
+RESERVED = ("connect", "disconnect", "*")  # python-socketio would call the handlers of these
 
 
 class JSONText:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import socketio
 import socketio.exceptions
 
-from ...runtime import Runtime
+from ...runtime import Runtime, guarded
 from .connection import Forms
 from .packets import Packet
 from .sockets import Server, Socket
@@ -69,7 +70,8 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             on_slow=self._slow,
         )
         self._on_slow = on_slow
-        self._forms: dict[str, Forms] = {}
+        self._forms: dict[tuple[str, bool], Forms] = {}
+        self._opened: dict[str, Callable[[str], None]] = {}
         super().__init__(
             client_manager=Rooms(),
             async_mode=runtime.name,
@@ -80,12 +82,24 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             **options,
         )
 
-    def forms(self, namespace: str) -> Forms:
+    def forms(self, namespace: str, *, is_whole: bool = False) -> Forms:
         """The wire forms of a namespace: always the same ones, so that broadcasts share them."""
-        forms = self._forms.get(namespace)
+        forms = self._forms.get((namespace, is_whole))
         if forms is None:
-            forms = self._forms[namespace] = Forms(namespace)
+            forms = self._forms[namespace, is_whole] = Forms(namespace, is_whole=is_whole)
         return forms
+
+    def on_opened(self, namespace: str, function: Callable[[str], None]) -> None:
+        """Call a function with the id of each client that has joined a namespace and knows it.
+
+        The handler of `connect` runs before that: what it sends would come too early.
+        """
+        self._opened[namespace] = function
+
+    def on_prompt(self, events: Iterable[str]) -> None:
+        """Name the events of `/` whose handlers never wait: they need no task of their own."""
+        names = "|".join(map(re.escape, events))
+        self.eio.is_prompt = re.compile(rf'42[0-9]{{0,15}}\["(?:{names})",').match
 
     def session_of(self, sid: str, namespace: str) -> Socket:
         """The Engine.IO session of a client; KeyError: it is gone."""
@@ -108,8 +122,14 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
     def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         super()._handle_connect(eio_sid, namespace, data)
         session = self.eio.sockets.get(eio_sid)
-        if session is not None and self.manager.sid_from_eio_sid(eio_sid, namespace or "/"):
-            session.joined = True
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if session is not None and sid:
+            session.join()
+            opened = self._opened.get(namespace or "/")
+            if opened is not None:
+                guarded(opened, sid)
+        elif session is not None:
+            session.refuse()
 
     def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         try:

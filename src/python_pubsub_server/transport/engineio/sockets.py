@@ -20,7 +20,8 @@ from engineio.packet import Packet as EnginePacket
 from engineio.payload import Payload
 from engineio.socket import Socket as StockSocket
 
-from ...runtime import Event, Runtime
+from ...runtime import Event, Runtime, guarded
+from ..fanout import Changes
 from ..frames import BINARY, TEXT, frame
 from ..handshake import open_websocket
 from ..heartbeat import Heartbeat
@@ -33,6 +34,10 @@ PONG_TEXT = str(PONG)
 GOING_AWAY = 1001
 PACKETS_AT_ONCE: int = Payload.max_decode_packets
 POST_PATIENCE = 10.0
+MAX_UNJOINED = 10_000  # sessions without a namespace; past it the oldest one ends
+UNJOINED_BYTES = 65_536  # of a message of such a session
+MAX_REFUSALS = 10  # of namespaces; then a session ends that has joined none
+NOT_JOINED = "no namespace joined"
 MAX_INCOMING = 1_000  # packets that may wait to be received
 SEPARATOR = "\x1e"  # between the packets of one polling request
 
@@ -52,6 +57,9 @@ class Server(engineio.Server):  # type: ignore[misc]
         self.runtime = runtime
         self.outbound_bytes = outbound_bytes
         self.on_slow = on_slow
+        self.unjoined: dict[Socket, None] = {}
+        self.changes = Changes()
+        self.is_prompt: Callable[[str], object] = lambda message: False
         self.heartbeat = Heartbeat(runtime, self.ping_interval, self.ping_timeout)
 
     def _handle_connect(
@@ -63,6 +71,7 @@ class Server(engineio.Server):  # type: ignore[misc]
     ) -> Any:
         sid = self.generate_id()
         connection = self.sockets[sid] = Socket(self, sid, transport)
+        self._await_join(connection)
         refusal = self._trigger_event("connect", sid, environ, run_async=False)
         if refusal is not None and refusal is not True:
             connection.drop()
@@ -73,6 +82,14 @@ class Server(engineio.Server):  # type: ignore[misc]
         connection.connected = True
         self.heartbeat.watch(connection)
         return self._ok(connection.poll(), jsonp_index=jsonp_index)
+
+    def _await_join(self, connection: Socket) -> None:
+        """Clients join at once: of too many that have not, the oldest is most probably nobody."""
+        self.unjoined[connection] = None
+        if len(self.unjoined) > MAX_UNJOINED:
+            oldest = next(iter(self.unjoined))
+            del self.unjoined[oldest]
+            oldest.end(NOT_JOINED)
 
     def open_sockets(self) -> list[Socket]:
         return list(self.sockets.values())
@@ -99,6 +116,7 @@ class Socket(StockSocket):  # type: ignore[misc]
         self.upgrading = False
         self.upgraded = transport == "websocket"
         self.joined = False
+        self.refusals = 0
         self.ending = False
         self.closing = False
         self.closed = False
@@ -244,7 +262,7 @@ class Socket(StockSocket):  # type: ignore[misc]
 
     def ping(self) -> None:
         if not self.joined:  # official clients join a namespace as soon as they are open
-            self.end("no namespace joined")
+            self.end(NOT_JOINED)
         elif self.websocket is not None:
             self.websocket.send_frames(PING_FRAME)
         else:
@@ -254,6 +272,19 @@ class Socket(StockSocket):  # type: ignore[misc]
         self.end(self.server.reason.PING_TIMEOUT)
 
     # Opening and upgrading
+
+    def join(self) -> None:
+        """It has joined a namespace: from now on it is somebody's."""
+        self.joined = True
+        self.server.unjoined.pop(self, None)
+        if self.websocket is not None:
+            self.websocket.max_size = self.server.max_http_buffer_size
+
+    def refuse(self) -> None:
+        """It may not join what it asked for."""
+        self.refusals += 1
+        if self.refusals >= MAX_REFUSALS and not self.joined:
+            self.end(NOT_JOINED)
 
     def open(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """Answer a request that is a session from its beginning."""
@@ -269,6 +300,9 @@ class Socket(StockSocket):  # type: ignore[misc]
         self.connected = True
         left = self._unfetched()
         self.websocket = websocket
+        if self.joined:
+            websocket.max_size = self.server.max_http_buffer_size
+        self.server.changes.count += 1
         for pkt in left:
             self.send(pkt)
 
@@ -298,8 +332,9 @@ class Socket(StockSocket):  # type: ignore[misc]
             environ,
             start_response,
             receiver,
-            max_size=self.server.max_http_buffer_size,
+            max_size=UNJOINED_BYTES,
             outbound_bytes=self.server.outbound_bytes,
+            changes=self.server.changes,
         )
         # python-engineio would take a list for packets that are still to be encoded.
         return tuple(answer)
@@ -335,6 +370,7 @@ class Socket(StockSocket):  # type: ignore[misc]
 
     def drop(self) -> None:
         self.closed = True
+        self.server.unjoined.pop(self, None)
         self._wake_drained()
         self.server.heartbeat.forget(self)
         self.server.sockets.pop(self.sid, None)
@@ -355,8 +391,14 @@ class _Carrier(Receiver):
         session.server.heartbeat.watch(session)
 
     def glance(self, message: Message) -> bool:
+        session = self.session
         if message == PONG_TEXT:
-            self.session.server.heartbeat.heard(self.session)
+            session.server.heartbeat.heard(session)
+            return True
+        if isinstance(message, bytes) or session.received is not None or session.closed:
+            return False
+        if session.server.is_prompt(message):
+            guarded(session.receive_text, message)
             return True
         return False
 

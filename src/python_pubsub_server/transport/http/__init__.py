@@ -1,7 +1,9 @@
 """The HTTP/1.1 server, the same on every loop: readiness callbacks, and llhttp as its parser."""
 
-from .connection import Direct
+from .connection import TAKE_OVER, Direct
 from .limits import Limits
+from .outbox import Outbox
+from .seats import Seats
 from .server import HTTPServer, take_over
 
-__all__ = ["Direct", "HTTPServer", "Limits", "take_over"]
+__all__ = ["TAKE_OVER", "Direct", "HTTPServer", "Limits", "Outbox", "Seats", "take_over"]

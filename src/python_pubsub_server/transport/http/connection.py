@@ -26,6 +26,9 @@ log = logging.getLogger("pubsub")
 RECEIVE_BYTES = 65_536
 JOINED_BYTES = 65_536  # of a body that is copied behind its head to be sent with it
 
+# The limits that a request meets before anybody looks at it, by the status of the refusal.
+LIMITS = {413: "body_bytes", 414: "target_bytes", 431: "header_bytes"}
+
 TAKE_OVER = "pubsub.take_over"  # the key in a request's environ
 
 
@@ -34,6 +37,7 @@ class Connection:
 
     __slots__ = (
         "_advancing",
+        "_begun_at",
         "_discards",
         "_is_closing",
         "_outbox",
@@ -61,7 +65,8 @@ class Connection:
         self._is_closing = False  # as soon as everything is written
         self._discards: int | None = None  # so much more is read without a look at it
         self.answering: Exchange | None = None
-        self.deadline = server.now + server.limits.idle_seconds
+        self._begun_at = 0.0  # when the request began that is not complete yet
+        self.deadline = server.now + server.limits.first_seconds
         self.write_deadline = inf
         self._resume()
 
@@ -101,10 +106,12 @@ class Connection:
     def _await_rest(self, *, was_in_request: bool) -> None:
         """Say how long a request that has begun may take to be complete."""
         parser, limits, now = self._parser, self.server.limits, self.server.now
-        if parser.is_in_body:
-            self.deadline = now + limits.body_seconds
-        elif parser.is_in_request and not was_in_request:
+        if parser.is_in_request and not was_in_request:
+            self._begun_at = now
             self.deadline = now + limits.head_seconds
+        if parser.is_in_body:
+            all_of_it = limits.body_seconds + parser.body_bytes / limits.body_bytes_a_second
+            self.deadline = min(now + limits.body_seconds, self._begun_at + all_of_it)
 
     def _resume(self) -> None:
         if self._watch is None and self._sock is not None:
@@ -171,10 +178,20 @@ class Connection:
                 self._await_rest(was_in_request=False)
 
     def _refuse(self, refusal: Refusal) -> None:
-        head = answers.direct_head(refusal.status, (("Content-Type", "application/json"),))
+        limit = LIMITS.get(refusal.status)
+        if limit is not None:
+            self.server.on_limit(limit)
+        self.refuse(refusal)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Say why nothing is answered here any more, and close."""
+        headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),)
+        if refusal.status == 429:
+            headers += (("Retry-After", "1"),)
+        head = answers.direct_head(refusal.status, headers)
         self.write(
             b"%b%b%bContent-Length: %d\r\n\r\n%b"
-            % (head, self.server.date, answers.CLOSE, len(refusal.body), refusal.body)
+            % (head, self.server.stamp, answers.CLOSE, len(refusal.body), refusal.body)
         )
         self._discards = self.server.limits.discard_bytes
         self._close_when_written()
@@ -182,12 +199,12 @@ class Connection:
     def take_over(self) -> tuple[socket.socket, bytes]:
         """Let go of the socket, for the request that is being answered; see `http.take_over`."""
         exchange, sock = self.answering, self._sock
-        if exchange is None or sock is None or exchange.request.ahead is None:
-            raise RuntimeError("only the connection of a request for an upgrade can be taken over")
+        if exchange is None or sock is None:
+            raise RuntimeError("only the connection of a request that awaits its answer is there")
         self._pause()
         self._sock = None
         self._forget()
-        return sock, exchange.request.ahead
+        return sock, exchange.request.ahead or b""
 
     # Writing
 
@@ -247,7 +264,13 @@ class Connection:
             return  # slow, but it does take its answer
         if self.answering is not None and self._outbox is None:
             self.answering.give_up()
+        elif self._is_closing or self._outbox is not None:
+            self.close()
+        elif self._parser.is_in_request:
+            self.server.on_limit("request_seconds")
+            self.refuse(Refusal(408, "The request took too long to arrive"))
         else:
+            self.server.on_limit("idle_seconds")
             self.close()
 
     def _close_when_written(self) -> None:
@@ -317,7 +340,7 @@ class Exchange:
         """Write a whole answer and let the next request have its turn."""
         connection = self.connection
         end = b"\r\n" if answers.has_no_body(status) else b"Content-Length: %d\r\n\r\n" % length
-        head = b"".join((head, connection.server.date, self.connection_line(keeps), end))
+        head = b"".join((head, connection.server.stamp, self.connection_line(keeps), end))
         if not self.may_have_body(status):
             connection.write(head)
         elif len(body) > JOINED_BYTES:

@@ -42,6 +42,11 @@ class Outbox:
         self._unsent += sum(map(len, pieces))
         self._drop(sent)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._unsent
+
     def wait_room(self) -> None:
         if self._unsent > ROOM_BYTES:
             if self._room is None:

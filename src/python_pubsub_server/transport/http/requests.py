@@ -94,6 +94,11 @@ class RequestParser:
     def is_in_body(self) -> bool:
         return self._in_body
 
+    @property
+    def body_bytes(self) -> int:
+        """How much of the body is there."""
+        return self._length
+
     def feed(self, data: bytes) -> None:
         """Read on. Behind a request for an upgrade everything is kept in its `ahead`."""
         if self.is_over or self._parser is None:

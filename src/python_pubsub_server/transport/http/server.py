@@ -7,7 +7,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from types import MappingProxyType
 from typing import Any
@@ -15,13 +15,16 @@ from typing import Any
 from ...runtime import Runtime, Timer, Watch
 from .connection import TAKE_OVER, Connection, Direct
 from .limits import Limits
-from .requests import Environ, MaxBody
+from .requests import Environ, MaxBody, Refusal
+from .seats import Seats
 from .wsgi import WSGIApp
 
 log = logging.getLogger("pubsub")
 
-ACCEPT_AT_ONCE = 100  # then the other callbacks of the loop have their turn
+ACCEPT_AT_ONCE = 8  # then others have their turn: a flood of connections must not be one long turn
 ACCEPT_PAUSE = 0.2  # when the process has no file descriptor left
+
+TOO_MANY = "Your address has as many connections open as it may; close some"
 
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -33,6 +36,7 @@ class HTTPServer:
 
     `direct` are routes, by method and path, that are called on the loop and must not wait:
     `route(environ, respond)`, and `respond(status, headers, body)` once, then or later.
+    `headers` go with every answer. `on_limit` hears the name of each limit that a client meets.
     """
 
     def __init__(
@@ -43,7 +47,10 @@ class HTTPServer:
         *,
         direct: Mapping[tuple[str, str], Direct] = NO_ROUTES,
         max_body: MaxBody | None = None,
+        headers: Sequence[tuple[str, str]] = (),
         limits: Limits | None = None,
+        seats: Seats | None = None,
+        on_limit: Callable[[str], None] = lambda limit: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runtime = runtime
@@ -54,10 +61,14 @@ class HTTPServer:
         self.environ = base_environ(listener)
         self.draining = False
         self.now = 0.0
-        self.date = b""
+        self.stamp = b""  # the date and those headers, ready to be sent
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self._clock = clock
         self._listener = listener
+        self._seats = Seats(None, lambda address: None) if seats is None else seats
+        self.on_limit = on_limit
         self._connections: set[Connection] = set()
+        self._turned_away: set[Connection] = set()
         self._accepting: Watch | None = None
         self._sweeping: Timer | None = None
         self._stopped = runtime.event()
@@ -102,13 +113,14 @@ class HTTPServer:
     def forget(self, connection: Connection) -> None:
         """A connection has ended, or is somebody else's from now on."""
         self._connections.discard(connection)
+        self._turned_away.discard(connection)
         if not self._connections:
             self._empty.set()
 
     def sweep(self) -> None:
         """Look at the clock, and end what takes too long."""
         now = self.now = self._clock()
-        self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        self.stamp = f"Date: {formatdate(usegmt=True)}\r\n{self._headers}".encode()
         for connection in list(self._connections):
             if connection.deadline <= now or connection.write_deadline <= now:
                 connection.expire()
@@ -141,8 +153,22 @@ class HTTPServer:
                     self.runtime.after(ACCEPT_PAUSE, self._start_accepting)
                     return
                 continue  # this client went away before it was accepted
+            if self._seats.is_full(address[0]):
+                self._turn_away(sock, address)
+                continue
             self._empty.clear()
-            self._connections.add(Connection(self, sock, address))
+            self._connections.add(Connection(self, self._seats.seat(sock, address[0]), address))
+
+    def _turn_away(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        self.on_limit("connections")
+        if len(self._turned_away) >= self.limits.turned_away:
+            sock.close()
+            return
+        connection = Connection(self, sock, address)
+        self._empty.clear()
+        self._connections.add(connection)
+        self._turned_away.add(connection)
+        connection.refuse(Refusal(429, TOO_MANY, "rate_limited"))
 
 
 def base_environ(listener: socket.socket) -> Environ:
@@ -163,10 +189,13 @@ def base_environ(listener: socket.socket) -> Environ:
 
 
 def take_over(environ: dict[str, Any]) -> tuple[socket.socket, bytes]:
-    """Take the socket of a request for an upgrade: plain, non-blocking, owned by the caller.
+    """Take the socket of a request: plain, non-blocking, owned by the caller.
 
-    Also what the client sent behind its request. The application then returns an empty answer
-    without calling `start_response`; what it writes itself to the socket is all that is sent.
+    Also what the client sent behind a request for an upgrade; what came behind any other one is
+    lost, so that its answer must say `Connection: close`. RuntimeError: the client is gone.
+
+    The application then returns an empty answer without calling `start_response`, or one that is
+    ignored; what it writes itself to the socket is all that is sent.
     """
 
     taken: tuple[socket.socket, bytes] = environ[TAKE_OVER]()

@@ -140,7 +140,7 @@ class Answering:
         else:
             self._is_chunked = True
             end = b"Transfer-Encoding: chunked\r\n\r\n"
-        return head + exchange.connection.server.date + exchange.connection_line(self._keeps) + end
+        return head + exchange.connection.server.stamp + exchange.connection_line(self._keeps) + end
 
     def _started(self) -> bytes:
         if self._head is None:

@@ -1,13 +1,13 @@
-"""What several queries on an SQLite log share: rows to values, and finding a place in a topic."""
+"""What the queries on a log share: rows to values, bounds, and finding a place in a topic."""
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from msgspec import Raw
 
 from ..model import Message
+from .sql import Connection
 
 LARGEST_INTEGER = 2**63 - 1
 
@@ -19,9 +19,17 @@ def message_of(row: tuple[Any, ...]) -> Message:
     return Message(topic, message_id, Raw(text), producer, timestamp, sequence)
 
 
-def last_below(
-    connection: sqlite3.Connection, topic_id: int, first: int, last: int, below: int
-) -> int:
+def whole(number: int) -> int:
+    """A number that a database takes: clients may send any."""
+    return max(0, min(number, LARGEST_INTEGER))
+
+
+def below_of(before: int | None) -> int:
+    """A cursor as a bound; without one everything is below it."""
+    return LARGEST_INTEGER if before is None else whole(before)
+
+
+def last_below(connection: Connection, topic_id: int, first: int, last: int, below: int) -> int:
     """A topic's last sequence below a position; a topic has no gaps, so halving finds it."""
     if below == LARGEST_INTEGER:
         return last

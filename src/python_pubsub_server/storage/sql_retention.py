@@ -1,14 +1,13 @@
-"""Trimming an SQLite log from its old end, a few messages at a time."""
+"""Trimming a log from its old end, a few messages at a time."""
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable
 
 from .database import Retention
-from .multirow import write_rows
-from .search import indexed_words
-from .sqlite_ledger import forget_deliveries
-from .sqlite_rows import message_of
+from .sql import Connection
+from .sql_ledger import forget_deliveries
+from .sql_losses import count_losses, forget_identities, keep_identities
 
 _TOO_LONG = """SELECT topic_id, first, sequence - ? AS last FROM topics
     WHERE sequence - first >= ? LIMIT 1"""
@@ -16,30 +15,39 @@ _OLDEST = "SELECT topic_id, sequence, timestamp FROM messages ORDER BY position 
 _FIRST = "SELECT first FROM topics WHERE topic_id = ?"
 _OLD_OF_TOPIC = """SELECT coalesce(max(sequence), 0) FROM (
     SELECT sequence, timestamp FROM messages INDEXED BY messages_by_sequence
-    WHERE topic_id = ? ORDER BY sequence LIMIT ?) WHERE timestamp < ?"""
+    WHERE topic_id = ? ORDER BY sequence LIMIT ?) AS m WHERE timestamp < ?"""
 _READERS = "SELECT count(*) FROM readers WHERE topic_id = ?"
-_PROGRESS = "SELECT position FROM search_progress"
-_INDEXED = """SELECT m.position, t.topic, m.message_id, m.message, m.producer, m.timestamp,
-    m.sequence FROM messages AS m CROSS JOIN topics AS t ON t.topic_id = m.topic_id
-    WHERE m.topic_id = ? AND m.sequence <= ? AND m.position <= ?"""
-_FORGET_WORDS = "INSERT INTO search (search, rowid, words)"
 _DELETE_MESSAGES = "DELETE FROM messages WHERE topic_id = ? AND sequence <= ?"
 _DELETE_CONSUMPTIONS = "DELETE FROM consumptions WHERE topic_id = ? AND sequence <= ?"
 _DELETE_REPLAYS = "DELETE FROM replays WHERE topic_id = ? AND through <= ?"
 _MOVE_FIRST = "UPDATE topics SET first = ? WHERE topic_id = ?"
 
 
-def trim(connection: sqlite3.Connection, retention: Retention, now: float, limit: int) -> int:
+def trim(
+    connection: Connection,
+    retention: Retention,
+    now: float,
+    limit: int,
+    window: float,
+    forget_words: Callable[[int, int], None],
+) -> int:
     """Delete up to `limit` of the oldest messages of one topic that has too many or too old ones.
 
     What was consumed and replayed of them, and their words in the search index, go in the same
-    transaction. When all messages may stay, it forgets deliveries of messages that are gone.
+    transaction. When all messages may stay, it forgets deliveries of messages that are gone. Of
+    those not older than the deduplication window it is kept who they were. `forget_words` deletes
+    what the search index has of a topic's messages up to a sequence.
     """
+    forgotten = forget_identities(connection, now - window, limit)
     found = _too_long(connection, retention, limit) or _too_old(connection, retention, now, limit)
     if found is None:
-        return forget_deliveries(connection, now, limit)
+        return forgotten + forget_deliveries(connection, now, limit)
     topic_id, first, last = found
-    _forget_words(connection, topic_id, last)
+    if looked_at := count_losses(connection, topic_id, first, last, limit):
+        return looked_at
+    if window > 0:
+        keep_identities(connection, topic_id, last, now - window)
+    forget_words(topic_id, last)
     connection.execute(_DELETE_CONSUMPTIONS, (topic_id, last))
     connection.execute(_DELETE_REPLAYS, (topic_id, last))
     connection.execute(_DELETE_MESSAGES, (topic_id, last))
@@ -48,7 +56,7 @@ def trim(connection: sqlite3.Connection, retention: Retention, now: float, limit
 
 
 def _too_long(
-    connection: sqlite3.Connection, retention: Retention, limit: int
+    connection: Connection, retention: Retention, limit: int
 ) -> tuple[int, int, int] | None:
     """A topic with too many messages: its first sequence, and the last one to delete."""
     keep = retention.messages
@@ -60,7 +68,7 @@ def _too_long(
 
 
 def _too_old(
-    connection: sqlite3.Connection, retention: Retention, now: float, limit: int
+    connection: Connection, retention: Retention, now: float, limit: int
 ) -> tuple[int, int, int] | None:
     """The topic of the oldest message, where that is too old."""
     if retention.seconds is None:
@@ -76,18 +84,7 @@ def _too_old(
     return topic_id, first, last
 
 
-def _step(connection: sqlite3.Connection, topic_id: int, limit: int) -> int:
+def _step(connection: Connection, topic_id: int, limit: int) -> int:
     """How many messages go at once: fewer where each takes the consumptions of many with it."""
     (readers,) = connection.execute(_READERS, (topic_id,)).fetchone()
     return max(1, limit // (1 + int(readers)))
-
-
-def _forget_words(connection: sqlite3.Connection, topic_id: int, last: int) -> None:
-    (progress,) = connection.execute(_PROGRESS).fetchone()
-    rows = connection.execute(_INDEXED, (topic_id, last, progress)).fetchall()
-    # A contentless index is told which words a row had.
-    write_rows(
-        connection,
-        _FORGET_WORDS,
-        [("delete", row[0], indexed_words(message_of(row[1:]))) for row in rows],
-    )

@@ -1,9 +1,8 @@
-"""Who was sent which message and who consumed it, in an SQLite log."""
+"""Who was sent which message and who consumed it, in a log."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..model import (
     Delivery,
     Explanation,
     Ledger,
+    Loss,
     Message,
     Resent,
     SpanEnd,
@@ -19,25 +19,27 @@ from ..model import (
 )
 from .database import Batch, Here
 from .multirow import write_rows
-from .sqlite_rows import LARGEST_INTEGER, message_of
+from .sql import Connection
+from .sql_losses import announce
+from .sql_rows import LARGEST_INTEGER, message_of
 
 MAX_CONSUMERS = 10_000  # that one ledger lists
+LOST_SECONDS = 180.0  # since a node noted last that it is there; it does so every minute
 
-_SET_NODE = """INSERT INTO nodes (node_id, delivered) VALUES (?, ?)
-    ON CONFLICT (node_id) DO UPDATE SET delivered = excluded.delivered"""
+_SET_NODE = """INSERT INTO nodes (node_id, delivered, noted_at) VALUES (?, ?, ?)
+    ON CONFLICT (node_id) DO UPDATE
+    SET delivered = excluded.delivered, noted_at = excluded.noted_at"""
 _BEGIN_SPANS = "INSERT INTO spans (span_id, node_id, consumer_id, topic, after, began_at)"
-_END_SPAN = """UPDATE spans SET ended_at = ?, reason = ?, through = CASE WHEN ? IS NULL THEN ?
-    ELSE (SELECT coalesce(max(position), 0) FROM (SELECT position FROM messages
-        WHERE position <= ? AND timestamp < ? ORDER BY position DESC LIMIT 1)) END
-    WHERE span_id = ?"""
+_END_SPAN = "UPDATE spans SET ended_at = ?, reason = ?, through = ? WHERE span_id = ?"
+_LEFT_BEFORE = """SELECT position FROM messages WHERE position <= ? AND timestamp < ?
+    ORDER BY position DESC LIMIT 1"""
 # Of a span in which nothing was sent there is nothing to tell.
 _DROP_EMPTY = "DELETE FROM spans WHERE span_id = ? AND through <= after AND reason <> 'slow'"
 _OLDEST = "SELECT position, timestamp FROM messages ORDER BY position LIMIT 1"
 _FORGET_ENDED = """DELETE FROM spans WHERE span_id IN (SELECT span_id FROM spans
     WHERE through < ? AND (reason <> 'slow' OR ended_at < ?) LIMIT ?)"""
-# Nodes that ended without a word; the one that has delivered most may be at work.
-_LOST_NODES = """SELECT node_id FROM nodes WHERE delivered < ? AND node_id <>
-    (SELECT node_id FROM nodes ORDER BY delivered DESC LIMIT 1) LIMIT 1"""
+# Nodes that ended without a word, once no message is left that their spans tell of.
+_LOST_NODES = "SELECT node_id FROM nodes WHERE delivered < ? AND noted_at < ? LIMIT 1"
 _FORGET_LOST = """DELETE FROM spans WHERE span_id IN (SELECT span_id FROM spans
     WHERE through IS NULL AND node_id = ? LIMIT ?)"""
 _FORGET_NODE = "DELETE FROM nodes WHERE node_id = ?"
@@ -49,21 +51,21 @@ _TOPICS = "(SELECT value FROM json_each(:topics))"
 _CONSUMED = """SELECT n.consumer, c.timestamp FROM consumptions AS c
     CROSS JOIN consumers AS n ON n.consumer_id = c.consumer_id
     WHERE c.topic_id = :topic_id AND c.sequence = :sequence
-    AND (:consumer IS NULL OR n.consumer = :consumer) LIMIT :limit"""
+    AND (n.consumer = :consumer OR :consumer IS NULL) LIMIT :limit"""
 _THROUGH = """coalesce(s.through, CASE WHEN s.node_id = :node_id THEN :delivered
     ELSE (SELECT delivered FROM nodes AS n WHERE n.node_id = s.node_id) END, 0)"""
 _SENT_LIVE = f"""SELECT DISTINCT n.consumer FROM spans AS s
     CROSS JOIN consumers AS n ON n.consumer_id = s.consumer_id
     WHERE s.topic IN {_TOPICS} AND s.after < :position AND :position <= {_THROUGH}
-    AND (:consumer IS NULL OR n.consumer = :consumer) LIMIT :limit"""
+    AND (n.consumer = :consumer OR :consumer IS NULL) LIMIT :limit"""
 _SENT_AGAIN = """SELECT n.consumer, min(r.at) FROM replays AS r
     CROSS JOIN consumers AS n ON n.consumer_id = r.consumer_id
     WHERE r.topic_id = :topic_id AND r.after < :sequence AND :sequence <= r.through
-    AND (:consumer IS NULL OR n.consumer = :consumer) GROUP BY r.consumer_id LIMIT :limit"""
+    AND (n.consumer = :consumer OR :consumer IS NULL) GROUP BY n.consumer LIMIT :limit"""
 _INTERESTED = f"""SELECT DISTINCT n.consumer FROM interests AS i
     CROSS JOIN consumers AS n ON n.consumer_id = i.consumer_id
     WHERE i.topic IN {_TOPICS} AND i.since < :position
-    AND (:consumer IS NULL OR n.consumer = :consumer) LIMIT :limit"""
+    AND (n.consumer = :consumer OR :consumer IS NULL) LIMIT :limit"""
 _LAST_SLOW = """SELECT s.ended_at FROM spans AS s
     CROSS JOIN consumers AS n ON n.consumer_id = s.consumer_id
     WHERE n.consumer = ? AND s.reason = 'slow' AND s.through < ?
@@ -72,14 +74,14 @@ _LAST_SLOW = """SELECT s.ended_at FROM spans AS s
 
 
 def store_deliveries(
-    connection: sqlite3.Connection,
+    connection: Connection,
     batch: Batch,
     consumers: Mapping[str, int],
     topics: Mapping[str, int],
 ) -> None:
     """Keep what a node delivered. `consumers` and `topics` have the numbers of those named."""
     if batch.here is not None:
-        connection.execute(_SET_NODE, (batch.here.node_id, batch.here.delivered))
+        connection.execute(_SET_NODE, (batch.here.node_id, batch.here.delivered, batch.at))
     rows = [
         (one.span_id, one.node_id, consumers[one.consumer], one.topic, one.after, one.at)
         for one in batch.deliveries
@@ -87,18 +89,8 @@ def store_deliveries(
     ]
     write_rows(connection, _BEGIN_SPANS, rows)
     for end in (one for one in batch.deliveries if isinstance(one, SpanEnd)):
-        connection.execute(
-            _END_SPAN,
-            (
-                end.at,
-                end.reason,
-                end.stalled_at,
-                end.through,
-                end.through,
-                end.stalled_at,
-                end.span_id,
-            ),
-        )
+        through = _sent_through(connection, end)
+        connection.execute(_END_SPAN, (end.at, end.reason, through, end.span_id))
         connection.execute(_DROP_EMPTY, (end.span_id,))
     ranges = [
         (topics[one.topic], consumers[one.consumer], one.after, one.through, one.at)
@@ -106,13 +98,23 @@ def store_deliveries(
         if isinstance(one, Resent) and one.topic in topics
     ]
     write_rows(connection, _ADD_REPLAYS, ranges)
+    losses = [one for one in batch.deliveries if isinstance(one, Loss)]
+    announce(connection, losses, consumers, topics)
 
 
-def forget_deliveries(connection: sqlite3.Connection, now: float, limit: int) -> int:
+def _sent_through(connection: Connection, end: SpanEnd) -> int:
+    """Up to which position a span's messages left; of a slow connection, before it stalled."""
+    if end.stalled_at is None:
+        return end.through
+    row = connection.execute(_LEFT_BEFORE, (end.through, end.stalled_at)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def forget_deliveries(connection: Connection, now: float, limit: int) -> int:
     """Delete up to `limit` spans of messages that the log does not have any more; how many."""
     oldest = connection.execute(_OLDEST).fetchone() or (LARGEST_INTEGER, now)
     forgotten = connection.execute(_FORGET_ENDED, (*oldest, limit)).rowcount
-    lost = connection.execute(_LOST_NODES, (oldest[0],)).fetchone()
+    lost = connection.execute(_LOST_NODES, (oldest[0], now - LOST_SECONDS)).fetchone()
     if lost is not None:
         gone = connection.execute(_FORGET_LOST, (lost[0], limit)).rowcount
         if gone < limit:
@@ -121,9 +123,7 @@ def forget_deliveries(connection: sqlite3.Connection, now: float, limit: int) ->
     return forgotten
 
 
-def read_ledger(
-    connection: sqlite3.Connection, topic: str, sequence: int, here: Here
-) -> Ledger | None:
+def read_ledger(connection: Connection, topic: str, sequence: int, here: Here) -> Ledger | None:
     """The ledger of a message, None when it is not in the log (any more)."""
     found = _find(connection, topic, sequence)
     if found is None:
@@ -141,7 +141,7 @@ def read_ledger(
 
 
 def explain(
-    connection: sqlite3.Connection, topic: str, sequence: int, consumer: str, here: Here
+    connection: Connection, topic: str, sequence: int, consumer: str, here: Here
 ) -> Explanation:
     """Why a consumer did or did not get the message at a sequence."""
     row = connection.execute(_TOPIC, (topic,)).fetchone()
@@ -180,7 +180,7 @@ def explain(
 
 
 def _find(
-    connection: sqlite3.Connection, topic: str, sequence: int
+    connection: Connection, topic: str, sequence: int
 ) -> tuple[Message, dict[str, Any]] | None:
     row = connection.execute(_TOPIC, (topic,)).fetchone()
     if row is None:
@@ -197,7 +197,7 @@ def _find(
 
 
 def _deliveries(
-    connection: sqlite3.Connection, message: Message, values: Mapping[str, Any]
+    connection: Connection, message: Message, values: Mapping[str, Any]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Consumer to the time of its first delivery, and to that of its consumption."""
     delivered = dict(connection.execute(_SENT_AGAIN, values).fetchall())

@@ -1,0 +1,113 @@
+"""A whole SQLite log, read as one moment of it or filled in one transaction; and its backup."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import DatabaseError
+from .archive import FORMAT, SIGNS_OF_USE, TABLES, Head, select
+
+_HEAD = """SELECT epoch, created_at,
+    (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'),
+    (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'consumptions'),
+    (SELECT coalesce(max(last_published_at), 0.0) FROM topics)
+    FROM log"""
+_MIGRATION = "SELECT name FROM migrations ORDER BY number DESC LIMIT 1"
+_SET_LOG = "UPDATE log SET epoch = ?, created_at = ?"
+_FORGET_LAST = "DELETE FROM sqlite_sequence WHERE name = ?"
+_SET_LAST = "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)"
+
+
+class SQLiteSource:
+    """Inside a transaction that reads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def head(self) -> Head:
+        epoch, created_at, position, consumption, timestamp = self._connection.execute(
+            _HEAD
+        ).fetchone()
+        return Head(
+            archive=FORMAT,
+            server=__version__,
+            migration=migration(self._connection),
+            epoch=epoch,
+            created_at=created_at,
+            position=position,
+            consumption=consumption,
+            timestamp=timestamp,
+        )
+
+    def rows(self, table: str) -> Iterator[Sequence[Any]]:
+        return self._connection.execute(select(table))
+
+
+class SQLiteTarget:
+    """Inside a transaction that writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def is_empty(self) -> bool:
+        return not any(
+            self._connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+            for table in SIGNS_OF_USE
+        )
+
+    def migration(self) -> str:
+        return migration(self._connection)
+
+    def add(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        columns, _ = TABLES[table]
+        marks = ", ".join("?" * len(columns))
+        self._connection.executemany(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
+        )
+
+    def end(self, head: Head) -> None:
+        self._connection.execute(_SET_LOG, (head.epoch, head.created_at))
+        # Also where retention has deleted the last ones: positions are never given twice.
+        for table, last in (("messages", head.position), ("consumptions", head.consumption)):
+            self._connection.execute(_FORGET_LAST, (table,))
+            self._connection.execute(_SET_LAST, (table, last))
+
+
+def migration(connection: sqlite3.Connection) -> str:
+    (name,) = connection.execute(_MIGRATION).fetchone()
+    return str(name)
+
+
+def back_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy the database of a connection, as it is at this moment, to a new file.
+
+    Raises DatabaseError; then there is no file of that name.
+    """
+    if path.exists():
+        raise DatabaseError(f"{path}: there is such a file already; name another")
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        copy = sqlite3.connect(part)
+        try:
+            # In one step: a copy in steps begins anew whenever another process writes. Who
+            # writes does not wait for it.
+            connection.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, whatever is done with it
+            (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            copy.close()
+        if found != "ok":
+            raise DatabaseError(f"{path}: the copy is damaged ({found}); so is the database")
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.rename(path)
+    except (sqlite3.Error, OSError) as error:
+        raise DatabaseError(f"{path}: {error}; see that the disk has room") from error
+    finally:
+        part.unlink(missing_ok=True)
