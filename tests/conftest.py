@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from engines import chosen_engines
+from postgresql import PostgreSQL
+
 pytest_plugins = ["pytester"]
 
 SKIPPED = pytest.StashKey[list[str]]()
@@ -54,6 +57,22 @@ def pytest_terminal_summary(
         terminalreporter.section("skipped, which fails when CI is set")
         for nodeid in skipped:
             terminalreporter.line(nodeid)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with chosen_engines(tmp_path_factory.getbasetemp()):
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server for all tests that ask for one."""
+    server = PostgreSQL()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -19,19 +20,26 @@ def installed(folder: Path, cache: Path) -> Path:
     lock = (folder / "package-lock.json").read_bytes()
     place = cache / f"{folder.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
     done = place / "installed"
-    if not done.exists():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(folder / name, place / name)
-        result = subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_TIMEOUT,
-            check=False,
-        )
-        assert result.returncode == 0, f"npm ci failed:\n{result.stdout}{result.stderr}"
-        done.touch()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{place.name}.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # another run of the tests may be at it
+        if not done.exists():
+            _install(folder, place)
+            done.touch()
     return place
+
+
+def _install(folder: Path, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(folder / name, place / name)
+    result = subprocess.run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_TIMEOUT,
+        check=False,
+    )
+    assert result.returncode == 0, f"npm ci failed:\n{result.stdout}{result.stderr}"

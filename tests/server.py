@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import requests
 
+from engines import bus_settings, database_url, lose_log
+
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 30.0
@@ -40,17 +42,18 @@ class RunningServer:
     """`with RunningServer(tmp_path) as server:` is a server that listens at `server.url`.
 
     Settings are given by name (`durability="normal"`). After `stop()` or `kill()`, `start()`
-    brings it back on the same port and database.
+    brings it back on the same port and database. Which kinds of database and bus it has unless
+    a setting says so: see `engines`.
     """
 
     def __init__(self, directory: Path, *, port: int = 0, **settings: object) -> None:
         self.directory = directory
-        self.database = directory / "pubsub.db"
         self.port = port
         self.settings = {
             "host": "127.0.0.1",
             "log_level": "debug",
             "async_mode": os.environ.get("TEST_ASYNC_MODE", "eventlet"),
+            **bus_settings(),
             **settings,
         }
         self.lines: list[str] = []
@@ -61,6 +64,10 @@ class RunningServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database_url(self) -> str:
+        return str(self.settings.get("database_url") or database_url(self.directory))
 
     @property
     def log(self) -> str:
@@ -76,7 +83,7 @@ class RunningServer:
 
     def start(self) -> RunningServer:
         """Start it and wait until it listens."""
-        options = {"port": self.port, "database_url": f"sqlite:///{self.database}", **self.settings}
+        options = {"port": self.port, "database_url": self.database_url, **self.settings}
         self.process = subprocess.Popen(
             serve_command(**options),
             cwd=self.directory,
@@ -103,6 +110,10 @@ class RunningServer:
     def kill(self) -> int:
         """End it as a crash would."""
         return self._end(signal.SIGKILL)
+
+    def lose_log(self) -> None:
+        """Take its database away, while it is stopped."""
+        lose_log(self.directory)
 
     def get(self, path: str, **parameters: Any) -> Any:
         """The JSON of a GET that must succeed."""
@@ -148,3 +159,11 @@ class RunningServer:
                     self.port = int(found[1])
                     listening.set()
         listening.set()  # it ended; whoever waits sees that
+
+
+def connections_of(subject: str, log: str) -> set[str]:
+    """The connections of a user that a log at level debug tells of.
+
+    Each is subscribed to the user's notifications by itself, under a name of its own.
+    """
+    return set(re.findall(rf" subscribed consumer={subject}/anonymous-(\w+)", log))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import uuid
 import zlib
 from typing import Any
 
 from msgspec import Raw
 
-from python_pubsub_server.model import Claim, Draft, Interest, Message, Published
+from python_pubsub_server.model import Claim, Draft, Interest, Message, Published, Vote
 from python_pubsub_server.storage.database import Batch, Committed, Database, Reader, Writer
 
 ANY_SIZE = 2**40
@@ -59,9 +60,17 @@ class Storage:
         drafts: tuple[Draft, ...] = (),
         claims: tuple[Claim, ...] = (),
         interests: tuple[Interest, ...] = (),
+        votes: tuple[Vote, ...] = (),
         at: float = 1000.0,
     ) -> Committed:
-        return self.writer.commit(Batch(at, interests, drafts, [at] * len(drafts), claims))
+        return self.writer.commit(
+            Batch(at, interests, drafts, [at] * len(drafts), claims, votes=votes)
+        )
+
+    def vote(self, *votes: tuple[str, str, int], at: float = 1000.0) -> list[tuple[int, int, int]]:
+        """Cast votes, `(suggestion, voter, value)`; the score, up and down after each."""
+        committed = self.commit(votes=tuple(Vote(*vote, uuid.uuid4().hex) for vote in votes), at=at)
+        return [(tally.score, tally.up, tally.down) for tally in committed.voted]
 
     def sequences(self, topic: str = "news") -> list[int]:
         return [message.sequence for message in self.log(topic)]

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from python_pubsub_server.auth import Gate, is_local_host, is_local_request, is_loopback
-from python_pubsub_server.errors import Forbidden
+from python_pubsub_server.errors import Forbidden, Unauthenticated
+from python_pubsub_server.identity import EVERYTHING, NOTHING, Identity
 
 CLOSED = Gate(allow_anonymous=False, cors_origins=())
 OPEN = Gate(allow_anonymous=True, cors_origins=())
@@ -246,3 +247,122 @@ def test_a_star_lists_every_origin_by_its_name() -> None:
     gate = Gate(allow_anonymous=True, cors_origins=("*",))
     headers = dict(gate.cors_headers(request(HTTP_ORIGIN="https://any.example")))
     assert headers["Access-Control-Allow-Origin"] == "https://any.example"
+
+
+# Tokens
+
+
+class Names:
+    """Believes any token: it is the user's name."""
+
+    def identify(self, token: str, address: str) -> Identity:
+        return Identity(address, token)
+
+
+GUARDED = Gate(allow_anonymous=False, cors_origins=(), tokens=Names())
+
+
+def test_with_tokens_every_address_may_come_and_nobody_without_one() -> None:
+    for address in ("127.0.0.1", "8.8.8.8"):
+        found = GUARDED.admit(request(address, HTTP_AUTHORIZATION="Bearer ann"))
+        assert (found.address, found.subject) == (address, "ann")
+        with pytest.raises(Unauthenticated, match="Authorization: Bearer"):
+            GUARDED.admit(request(address))
+    allowing = Gate(allow_anonymous=True, cors_origins=(), tokens=Names())
+    with pytest.raises(Unauthenticated):
+        allowing.admit(request())
+
+
+@pytest.mark.parametrize("header", ["Bearer ann", "bearer ann", "BEARER  ann "])
+def test_a_bearer_token_is_read(header: str) -> None:
+    assert GUARDED.admit(request(HTTP_AUTHORIZATION=header)).subject == "ann"
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "ann", "Basic ann", "Bearerann"])
+def test_anything_else_is_no_token(header: str) -> None:
+    with pytest.raises(Unauthenticated):
+        GUARDED.admit(request(HTTP_AUTHORIZATION=header))
+
+
+@pytest.mark.parametrize(
+    "path", ["/ws", "/chat/ws", "/socket.io/", "/topics/orders/events", "/topics/a/b/events"]
+)
+def test_what_browsers_open_may_have_it_in_the_query(path: str) -> None:
+    found = GUARDED.admit(request(PATH_INFO=path, QUERY_STRING="a=1&access_token=a%20nn&b"))
+    assert found.subject == "a nn"
+    both = request(PATH_INFO=path, QUERY_STRING="access_token=x", HTTP_AUTHORIZATION="Bearer ann")
+    assert GUARDED.admit(both).subject == "ann"
+    for query in ("access_token=", "my_access_token=ann", "a=access_token=ann"):
+        with pytest.raises(Unauthenticated):
+            GUARDED.admit(request(PATH_INFO=path, QUERY_STRING=query))
+    with pytest.raises(Unauthenticated):
+        GUARDED.admit(request(method="POST", PATH_INFO=path, QUERY_STRING="access_token=ann"))
+
+
+@pytest.mark.parametrize("path", ["/publish", "/topics", "/wsx", "/x/ws", "/topics/events"])
+def test_elsewhere_a_token_in_the_query_is_none(path: str) -> None:
+    with pytest.raises(Unauthenticated):
+        GUARDED.admit(request(PATH_INFO=path, QUERY_STRING="access_token=ann"))
+
+
+def test_a_handshakes_own_token_goes_first() -> None:
+    assert GUARDED.admit(request(HTTP_AUTHORIZATION="Bearer ann"), "bob").subject == "bob"
+    assert GUARDED.admit(request(HTTP_AUTHORIZATION="Bearer ann"), None).subject == "ann"
+
+
+def test_a_token_does_not_make_a_page_ours() -> None:
+    evil = {"HTTP_ORIGIN": "http://evil.example", "HTTP_AUTHORIZATION": "Bearer ann"}
+    with pytest.raises(Forbidden):
+        GUARDED.admit(request(method="POST", **evil))
+
+
+def test_what_needs_no_token_gives_no_rights() -> None:
+    assert GUARDED.admit_anybody(request("8.8.8.8")) == Identity("8.8.8.8", rights=NOTHING)
+    assert CLOSED.admit_anybody(request()).rights == EVERYTHING
+    with pytest.raises(Forbidden):
+        CLOSED.admit_anybody(request("8.8.8.8"))
+    with pytest.raises(Forbidden):
+        GUARDED.admit_anybody(request(method="POST", HTTP_ORIGIN="http://evil.example"))
+
+
+# Proxies
+
+PROXIED = Gate(
+    allow_anonymous=True,
+    cors_origins=(),
+    trusted_proxies=("10.0.0.0/8", "192.168.1.1/32", "::1/128"),
+)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "1.2.3.4,192.168.1.1 , 10.9.9.9", "1.2.3.4"),
+        ("::1", "2001:db8::1", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "::ffff:1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4, nonsense", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4, 10.0.0.2, nonsense, 10.0.0.3", "10.0.0.3"),
+        ("10.0.0.1", "10.0.0.2, 10.0.0.3", "10.0.0.2"),
+        ("8.8.8.8", "1.2.3.4", "8.8.8.8"),
+        ("192.168.1.2", "1.2.3.4", "192.168.1.2"),
+    ],
+)
+def test_the_address_is_the_last_that_no_trusted_proxy_has(
+    peer: str, forwarded: str | None, address: str
+) -> None:
+    more = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
+    assert PROXIED.admit(request(peer, **more)).address == address
+    assert OPEN.admit(request(peer, **more)).address == peer
+
+
+def test_a_proxy_on_this_machine_makes_nobody_local() -> None:
+    gate = Gate(allow_anonymous=False, cors_origins=(), trusted_proxies=("127.0.0.1/32",))
+    with pytest.raises(Forbidden):
+        gate.admit(request(HTTP_X_FORWARDED_FOR="127.0.0.1"))
+    assert gate.admit(request()).address == "127.0.0.1"

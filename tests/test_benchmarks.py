@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,10 +15,15 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import chat  # noqa: E402
+import flood  # noqa: E402
+import frames  # noqa: E402
+import replay  # noqa: E402
 import run  # noqa: E402
 from contenders import CONTENDERS  # noqa: E402
 from generator import GeneratorFailed, build, compiler, generate  # noqa: E402
-from page import Occasion, page  # noqa: E402
+from page import Occasion, Tables, page  # noqa: E402
+from page_costs import Cost, Use, table  # noqa: E402
 from plot import svg  # noqa: E402
 from process import NotStarted, cores, free_port, running  # noqa: E402
 from report import Row, amount, markdown_table, median_row, target_table, verdicts, workload_table  # noqa: E402
@@ -194,7 +200,10 @@ def test_page_holds_where_when_how_and_every_figure() -> None:
         row("publish", "express-full", published=3_000),
     ]
     occasion = Occasion("a machine", "2030-01-02", "make bench", "C", {"pubsub": "1.2.3"})
-    text = page(rows, "| /topics |", occasion)
+    tables = Tables(
+        "| a replay |", "| /topics |", "| /network-graph.html |", "| a room |", "| strangers |"
+    )
+    text = page(rows, tables, occasion)
     for said in (
         "a machine",
         "2030-01-02",
@@ -204,8 +213,57 @@ def test_page_holds_where_when_how_and_every_figure() -> None:
         "3.00x",
         "| met |",
         "/topics",
+        "| a replay |",
+        "| a room |",
+        "| strangers |",
+        "/network-graph.html",
     ):
         assert said in text
+
+
+@needs_taskset
+def test_replays_are_measured_to_the_last_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "MESSAGES", 320)
+    monkeypatch.setattr(replay, "MISSED", 10)
+    table, _ = replay.measure(clients=5)
+    assert "replay of 320 to one client" in table
+    assert "5 clients reconnect with 10 missed each" in table
+    assert "MB |" in table
+
+
+@needs_taskset
+def test_a_room_is_measured_until_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "QUIET_SECONDS", 0.2)
+    table = chat.measure(20)
+    titles = [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]]
+    assert titles == [
+        "before",
+        "20 users join at once",
+        "one of them says 500 messages",
+        "the connections of all are lost",
+        "all come again, each having missed 100",
+    ]
+
+
+def test_what_a_page_adds_is_reckoned_for_as_many_messages() -> None:
+    cost = Cost(
+        "network-graph",
+        frames=[60.0, 20.0, 55.0],
+        opened=[Use(41.0, 5_000), Use(21.5, 2_500), Use(90.0, 5_000)],
+        closed=[Use(40.0, 5_000), Use(40.0, 5_000), Use(40.0, 5_000)],
+    )
+    assert list(cost.added) == [1.0, 1.5, 50.0]
+    assert cost.is_met
+    line = table([cost]).splitlines()[-1]
+    for said in (
+        "network-graph.html",
+        "**55.0** (20.0 to 60.0)",
+        "**+1.5** (+1.0 to +50.0)",
+        "met",
+    ):
+        assert said in line
+    slow = dataclasses.replace(cost, frames=[20.0, 20.0, 60.0])
+    assert not slow.is_met
 
 
 def test_plot_is_xml_with_a_bar_a_figure() -> None:
@@ -218,3 +276,33 @@ def test_plot_is_xml_with_a_bar_a_figure() -> None:
     assert len(bars) == 2
     assert bars[0] == pytest.approx(3 * bars[1], rel=0.01)
     assert any(label.text == "R & D" for label in root.iterfind("{*}text"))
+
+
+# ---- frames ----
+
+
+def test_what_is_compressed_by_itself_can_be_read_by_itself() -> None:
+    for size in frames.SIZES:
+        payload = frames.content(size)
+        assert len(payload) == size
+        machine = zlib.decompressobj(-15)
+        assert machine.decompress(frames.deflated(payload, 1) + frames.FLUSH_END) == payload
+
+
+def test_frames_and_events_are_measured() -> None:
+    assert frames.compression(seconds=0.001).count("\n") == len(frames.SIZES) + 1
+    assert frames.events(number=50).count("\n") == len(frames.EVENTS) + 2
+
+
+# ---- a flood ----
+
+
+@needs_taskset
+def test_a_flood_of_strangers_costs_the_authenticated_no_message() -> None:
+    reports = flood.measure(seconds=0.6, loris=200)
+    assert len(reports) == len(flood.FLOODS) + 3
+    for report in reports:
+        assert report.missing == 0
+        assert len(report.latencies) == 120 * flood.SUBSCRIBERS
+    assert all(report.strangers > 0 for report in reports[1:-1])
+    assert flood.table(reports).count("\n") == len(reports) + 1

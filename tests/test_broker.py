@@ -10,12 +10,13 @@ from unittest.mock import patch
 import pytest
 
 from loops import run_on_loop
-from python_pubsub_server import broker as broker_module
-from python_pubsub_server.auth import Identity
-from python_pubsub_server.broker import MAX_PART_BYTES, Announcer, Broker
+from python_pubsub_server import feed as feed_module
+from python_pubsub_server.broker import Announcer, Broker
 from python_pubsub_server.clock import LogClock
-from python_pubsub_server.errors import NotFound, RequestError, Unavailable
+from python_pubsub_server.errors import Forbidden, NotFound, RequestError, Unavailable
+from python_pubsub_server.feed import MAX_PART_BYTES, Feed
 from python_pubsub_server.hub import Hub
+from python_pubsub_server.identity import NOTHING, Identity
 from python_pubsub_server.journal import Entry, Journal
 from python_pubsub_server.model import Claim, Published
 from python_pubsub_server.rates import Rates
@@ -65,7 +66,9 @@ class Story:
         self.hub.join(self.hub.add(self.listener), "*", 0.0)
         database = open_database(f"sqlite:///{path}/log.db", durability="normal")
         self.readers = Readers(database, runtime, threads=1)
-        journal = Journal(database.writer(), runtime, self.clock, Announcer(self.hub, self.rates))
+        self.feed = Feed(self.hub, self.readers, runtime, 0)
+        announcer = Announcer(self.feed, self.rates)
+        journal = Journal(database.writer(), runtime, self.clock, announcer)
         self.broker = Broker(journal, self.hub, self.readers, self.clock)
 
     def published(self, *ids: str) -> list[tuple[int, bool]]:
@@ -97,6 +100,7 @@ class Story:
     def close(self) -> None:
         if not self.is_stopped:
             self.stop()
+        self.feed.close(PATIENCE)
         self.readers.close(PATIENCE)
 
 
@@ -130,10 +134,12 @@ def test_what_is_published_is_stored_delivered_and_answered(tell: Tell) -> None:
 def test_a_big_batch_is_delivered_in_parts_in_order_before_it_is_answered(tell: Tell) -> None:
     def tale(story: Story) -> None:
         heard_at_answer: list[int] = []
+        heard_at_answer_parts: list[int] = []
         is_answered = story.runtime.event()
 
         def answer(outcome: Any) -> None:
             heard_at_answer.append(story.listener.messages)
+            heard_at_answer_parts.append(len(story.listener.broadcasts))
             is_answered.set()
 
         size = MAX_PART_BYTES // 10
@@ -144,7 +150,7 @@ def test_a_big_batch_is_delivered_in_parts_in_order_before_it_is_answered(tell: 
         assert heard_at_answer == [35]
         parts = [
             [json.loads(each)["sequence"] for each in broadcast.payloads]
-            for broadcast in story.listener.broadcasts
+            for broadcast in story.listener.broadcasts[: heard_at_answer_parts[0]]
         ]
         assert len(parts) == 4
         assert [n for part in parts for n in part] == list(range(1, 36))
@@ -171,7 +177,7 @@ def test_a_reader_that_has_stopped_does_not_hold_up_the_publishers(tell: Tell) -
         assert len(story.broker.publish(ANN, drafts)) == 3
         assert story.listener.messages == 3
 
-    with patch.object(broker_module, "MAX_TURNS", 3):
+    with patch.object(feed_module, "MAX_TURNS", 3):
         tell(tale)
 
 
@@ -277,3 +283,14 @@ def test_every_commit_is_in_the_debug_log(tell: Tell, caplog: pytest.LogCaptureF
     lines: list[Any] = [(r.msg, getattr(r, "fields", {})) for r in caplog.records]
     assert [f["duplicate"] for name, f in lines if name == "published"] == [False, True]
     assert [f["recorded"] for name, f in lines if name == "consumed"] == [1]
+
+
+def test_nobody_in_particular_may_publish_only_where_everybody_may(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        stranger = Identity("10.0.0.1", rights=NOTHING)
+        with pytest.raises(Forbidden):
+            story.broker.publish(stranger, [draft()])
+        with pytest.raises(Forbidden):
+            story.broker.publish_soon(stranger, draft(), lambda outcome: None)
+
+    tell(tale)

@@ -92,12 +92,13 @@ def test_a_server_that_cannot_start_says_so_in_one_line(front_door: FrontDoor) -
 def test_wrong_settings_are_told_before_anything_starts(
     front_door: FrontDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PUBSUB_JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("PUBSUB_RATE_PUBLISH", "1")
     result = run("serve", "--port", "x")
     assert (result.exit_code, result.stdout, front_door.started) == (1, "", [])
     assert result.stderr.splitlines() == [
-        "pubsub-server: PUBSUB_JWT_SECRET is not supported by this version; remove it",
         "pubsub-server: --port: 'x' is not valid; write a whole number from 0 to 65535",
+        "pubsub-server: PUBSUB_RATE_PUBLISH: '1' is not valid; write a rate such as 100/second, "
+        "6000/minute, 10/hour or 1/day, or none",
     ]
 
 

@@ -8,20 +8,19 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
+from network import TIMEOUT, Inbox, Proxy, soon
 from python_pubsub_server.client import ClientError, PubSubClient, Received
 from python_pubsub_server.client.backoff import Backoff
 from python_pubsub_server.client.link import Link, LinkLost, socket_url
 from python_pubsub_server.client.tracks import Tracks
 from server import ROOT, RunningServer
-
-TIMEOUT = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -40,95 +39,6 @@ def own_server(tmp_path: Path) -> Iterator[RunningServer]:
 @pytest.fixture
 def topic(request: pytest.FixtureRequest) -> str:
     return str(request.node.name)
-
-
-def soon() -> float:
-    """Randomness under which no retry waits."""
-    return 0.01
-
-
-class Inbox:
-    """A handler that keeps what it got, for a test to wait for."""
-
-    def __init__(self) -> None:
-        self._got: queue.Queue[Received] = queue.Queue()
-        self.all: list[Received] = []
-
-    def __call__(self, message: Received) -> None:
-        self.all.append(message)
-        self._got.put(message)
-
-    def next(self, count: int) -> list[Received]:
-        return [self._got.get(timeout=TIMEOUT) for _ in range(count)]
-
-    def sequences(self, count: int) -> list[int]:
-        return [message.sequence for message in self.next(count)]
-
-
-class Proxy:
-    """A TCP relay whose connections can be cut, and whose answers can be swallowed."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self.is_mute = False
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._start(self._accept)
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
-        for thread in self._threads:
-            thread.join(TIMEOUT)
-        for each in self._sockets:
-            each.close()
-
-    def cut(self) -> None:
-        for each in list(self._sockets):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it ended by itself
-
-    def _start(self, function: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=function, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                client.close()
-                continue
-            self._sockets += [client, server]
-            self._start(self._relay, client, server, False)
-            self._start(self._relay, server, client, True)
-
-    def _relay(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if not (is_answer and self.is_mute):
-                    target.sendall(data)
-        except OSError:
-            return
-        finally:
-            for each in (source, target):
-                try:
-                    each.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue
 
 
 def publish_many(server: RunningServer, topic: str, count: int) -> None:
@@ -459,8 +369,7 @@ class TestReconnecting:
             inbox.next(6)
             epoch = client.epoch
             own_server.kill()
-            for file in own_server.directory.glob("pubsub.db*"):
-                file.unlink()
+            own_server.lose_log()
             own_server.start()
             told = {lost.get(timeout=TIMEOUT), lost.get(timeout=TIMEOUT)}
             assert told == {"by:consumption", "by:position"}
@@ -490,8 +399,7 @@ class TestReconnecting:
             publish_many(own_server, topic, 1)
             inbox.next(1)
             own_server.kill()
-            for file in own_server.directory.glob("pubsub.db*"):
-                file.unlink()
+            own_server.lose_log()
             own_server.start()
             publish_many(own_server, topic, 1)
             proxy.is_mute = False
@@ -639,11 +547,15 @@ class TestClosing:
         self, own_server: RunningServer, topic: str
     ) -> None:
         inbox = Inbox()
+
+        def handle(message: Received) -> None:
+            proxy.is_mute = True  # the confirmation's answer gets lost
+            inbox(message)
+
         with Proxy(own_server.port) as proxy:
             client = PubSubClient(proxy.url, "ann", random=soon)
-            client.subscribe(topic, inbox)
+            client.subscribe(topic, handle)
             publish_many(own_server, topic, 1)
-            proxy.is_mute = True  # the confirmation's answer may get lost from here on
             inbox.next(1)
             own_server.kill()
             client.close(0.1)
@@ -717,8 +629,11 @@ class TestLink:
     @pytest.mark.parametrize(
         ("url", "expected"),
         [
-            ("http://h:5000", "ws://h:5000/socket.io/?EIO=4&transport=websocket"),
-            ("https://h/pubsub/", "wss://h/pubsub/socket.io/?EIO=4&transport=websocket"),
+            ("http://h:5000", "ws://h:5000/socket.io/?EIO=4&transport=websocket&envelope=true"),
+            (
+                "https://h/pubsub/",
+                "wss://h/pubsub/socket.io/?EIO=4&transport=websocket&envelope=true",
+            ),
         ],
     )
     def test_where_a_server_is(self, url: str, expected: str) -> None:
@@ -795,7 +710,7 @@ def test_the_client_does_not_bring_the_server_along() -> None:
     )
     loaded = set(run_python(code).stdout.split())
     ours = {name.partition(".")[2] for name in loaded if name.startswith("python_pubsub_server.")}
-    assert ours == {"client", "errors", "model"}
+    assert ours == {"channels", "client", "errors", "model"}
     assert not loaded & {"flask", "eventlet", "gevent", "socketio", "engineio", "sqlite3"}
 
 

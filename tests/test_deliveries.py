@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from loops import run_on_loop
 from python_pubsub_server.clock import LogClock
-from python_pubsub_server.deliveries import Deliveries
+from python_pubsub_server.deliveries import NOTED_SECONDS, Deliveries
 from python_pubsub_server.journal import Journal
 from python_pubsub_server.model import Resent, SpanEnd, SpanStart
 from python_pubsub_server.runtime import Runtime
@@ -83,6 +84,24 @@ def test_a_span_begins_and_ends_where_the_node_stands(tell: Tell) -> None:
     tell(tale)
 
 
+def test_a_node_where_nothing_happens_notes_now_and_then_that_it_is_there(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        with patch.object(story.journal, "append", wraps=story.journal.append) as append:
+            story.deliveries.keep_noted()
+            assert not append.called  # nobody listens, so there is nothing to keep
+            story.deliveries.begin("c1", "carl", ["a"], 7)
+            append.reset_mock()
+            for wall, notes in ((0.0, 1), (NOTED_SECONDS - 1, 1), (NOTED_SECONDS + 1, 2)):
+                story.wall = 1_000.0 + wall
+                for _ in range(2):
+                    story.deliveries.keep_noted()
+                assert append.call_count == notes
+        story.journal.write()
+        assert story.batches[-1].here == Here("node", 0)
+
+    tell(tale)
+
+
 def test_who_stalled_was_slow(tell: Tell) -> None:
     def tale(story: Story) -> None:
         story.deliveries.begin("c1", "carl", ["a"], 0)
@@ -142,6 +161,20 @@ def test_a_node_says_where_it_is_while_somebody_with_a_name_listens(tell: Tell) 
         assert {batch.here for batch in story.batches} == {Here("node", 4)}
         story.deliveries.disconnect("c1")
         assert story.deliveries.here() is None
+
+    tell(tale)
+
+
+def test_what_other_nodes_published_is_noted_while_somebody_listens(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.deliveries.note()
+        assert story.written() == []
+        story.deliveries.begin("c1", "carl", ["a"], 0)
+        story.written()
+        story.delivered = 9
+        story.deliveries.note()
+        story.journal.write()
+        assert story.batches[0].here == Here("node", 9)
 
     tell(tale)
 

@@ -33,6 +33,7 @@ from python_pubsub_server.transport.engineio import (
     build_socketio,
     connection_for,
     shutdown,
+    sockets,
 )
 from python_pubsub_server.transport.engineio.packets import Packet
 from python_pubsub_server.transport.engineio.sockets import Socket
@@ -118,6 +119,7 @@ def test_sockets_have_what_the_stock_ones_have() -> None:
         "joined",
         "polled_at",
         "queued_bytes",
+        "refusals",
         "stalled_at",
         "incoming",
         "received",
@@ -149,7 +151,7 @@ def test_event_arguments_stay_json(text: str, namespace: str | None, data: list[
 @pytest.mark.parametrize(
     "body",
     ["", "[", "[]", "{}", "null", "[1]", "[null]", '["a"', '["a",]', '["connect"]',
-     '["disconnect","x"]', '["$binary"]', "[[]]", '["a",1 2]', '"a"', '["\\ud800"]'],
+     '["disconnect","x"]', '["*","x"]', '["$binary"]', "[[]]", '["a",1 2]', '"a"', '["\\ud800"]'],
 )  # fmt: skip
 def test_a_malformed_event_is_an_event_that_says_so(body: str) -> None:
     packet = Packet(encoded_packet="2/x,5" + body)
@@ -329,6 +331,25 @@ class Visitor:
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)
+def test_what_is_sent_on_opening_reaches_the_client(live: Live, transports: list[str]) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            visitor = Visitor(here, transports)
+            assert visitor.next() == ("/", "welcome", 1)
+            assert visitor.client.call("hello", 2, timeout=10) == ["hello", 2]
+            visitor.leave()
+
+        def welcome(sid: str) -> None:
+            connection_for(here.house.server, sid, "/").emit("welcome", b"1")
+
+        with town(runtime) as here:
+            here.house.server.on_opened("/", welcome)
+            here.run(visit)
+
+    live(story)
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
 def test_official_clients_talk_on_every_transport(live: Live, transports: list[str]) -> None:
     def story(runtime: Runtime) -> None:
         def visit() -> None:
@@ -389,6 +410,41 @@ def test_events_and_answers_keep_their_order_over_websocket(live: Live) -> None:
         with town(runtime) as here:
             answer_with_three(here.house)
             assert here.run(visit) == three_answers(300)
+
+    live(story)
+
+
+def test_prompt_events_need_no_task_and_overtake_nothing(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        at_work: list[str] = []
+        gate = runtime.event()
+
+        def visit(*texts: str) -> None:
+            for text in texts:
+                client.send(text)
+
+        with town(runtime) as here:
+            house = here.house
+
+            def event(name: str, sid: str, *arguments: Any) -> None:
+                if name == "slow":
+                    gate.wait(10)
+                (socket,) = house.server.eio.open_sockets()
+                at_work.append(name if socket.websocket._inbox is None else f"{name} by a task")
+                house.changed.set()
+
+            house.server.on("*", event, namespace="/")
+            house.server.on_prompt(["quick"])
+            client = here.run(here.enter)
+            here.run(visit, '42["quick",1]', '427["quick",2]', '42["quicker",3]')
+            house.wait_for(lambda: len(at_work) == 3)
+            house.wait_for(lambda: house.server.eio.open_sockets()[0].websocket._inbox is None)
+            here.run(visit, '42["slow",4]', '42["quick",5]', '42["quick"]')
+            gate.set()
+            house.wait_for(lambda: len(at_work) == 6)
+            assert at_work[:3] == ["quick", "quick", "quicker by a task"]
+            assert [each.split()[0] for each in at_work[3:]] == ["slow", "quick", "quick"]
+            here.run(client.close)
 
     live(story)
 
@@ -959,6 +1015,92 @@ def test_who_joins_no_namespace_goes(live: Live, said: str | None) -> None:
 
         with town(runtime, ping_interval=0.05) as here:
             here.run(visit)
+            here.house.wait_for(here.house.is_empty)
+
+    live(story)
+
+
+def test_who_tries_namespace_after_namespace_goes(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = here.raw()
+            client.recv()
+            for number in range(sockets.MAX_REFUSALS):
+                client.send(f"40/unknown{number},")
+                assert client.recv().startswith("44")
+            opcode, data = client.recv_data()
+            assert (opcode, data[2:]) == (
+                websocket_client.ABNF.OPCODE_CLOSE,
+                b"no namespace joined",
+            )
+            client.shutdown()
+
+        def stay() -> None:
+            client = here.enter()
+            for number in range(sockets.MAX_REFUSALS + 5):
+                client.send(f"40/unknown{number},")
+                assert client.recv().startswith("44")
+            client.shutdown()
+
+        with town(runtime) as here:
+            here.run(visit)
+            here.run(stay)
+            here.house.wait_for(here.house.is_empty)
+
+    live(story)
+
+
+def test_of_too_many_that_join_nothing_the_oldest_goes(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "MAX_UNJOINED", 3)
+
+    def story(runtime: Runtime) -> None:
+        def open_one() -> websocket_client.WebSocket:
+            client = here.raw()
+            client.recv()
+            return client
+
+        with town(runtime) as here:
+            member = here.run(here.enter)
+            strangers = [here.run(open_one) for _ in range(5)]
+            for client in strangers[:2]:
+                assert here.run(client.recv_data)[1][2:] == b"no namespace joined"
+            assert len(here.house.server.eio.unjoined) == 3
+            strangers[2].send("40")
+            assert here.run(strangers[2].recv).startswith("40")
+            assert len(here.house.server.eio.unjoined) == 2
+            for client in (member, *strangers):
+                client.shutdown()
+            here.house.wait_for(here.house.is_empty)
+            assert not here.house.server.eio.unjoined
+
+    live(story)
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_who_has_joined_nothing_says_little(live: Live, joins: bool) -> None:
+    large = '42["echo","' + "x" * (sockets.UNJOINED_BYTES + 1) + '"]'
+
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = here.raw()
+            client.recv()
+            client.send(large)
+            opcode, data = client.recv_data()
+            assert opcode == websocket_client.ABNF.OPCODE_CLOSE
+            assert struct.unpack("!H", data[:2]) == (1009,)
+            client.shutdown()
+
+        def visit_as_member() -> None:
+            client = here.enter()
+            client.send(large)
+            client.send('42["after"]')
+            assert client.recv()
+            client.shutdown()
+
+        with town(runtime) as here:
+            here.run(visit_as_member if joins else visit)
             here.house.wait_for(here.house.is_empty)
 
     live(story)

@@ -130,3 +130,40 @@ def test_a_consumer_that_may_not_subscribe_says_why(server: RunningServer) -> No
     _, err = program.process.communicate(timeout=PATIENCE)
     assert program.process.returncode == 1
     assert "cannot subscribe" in err
+
+
+@pytest.mark.javascript
+def test_what_concerns_a_user_is_printed_once_over_a_restart(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    packages = installed(EXAMPLES, pytestconfig.cache.mkdir("javascript"))
+    shutil.copy(EXAMPLES / "notifications.mjs", packages)
+    options = ("--user", "ann", "--resource", "plan", "--count", "5")
+    with RunningServer(tmp_path) as server:
+        programs = (
+            python("notifications.py", server, *options),
+            Program("node", "notifications.mjs", "--url", server.url, *options, cwd=packages),
+        )
+        for program in programs:
+            program.wait_for("subscribed")
+        server.publish("notifications:bob", {"title": "not hers"})
+        server.publish("notifications:ann", {"title": "hers"})
+        server.publish("suggestions:votes", {"suggestion_id": "tea", "score": 2})
+        server.publish("resource:updates:plan", {"step": 1})
+        server.kill()
+        for program in programs:
+            program.wait_for("disconnected")
+        server.start()
+        server.publish("notifications:ann", {"title": "hers again"}, message_id="m-2")
+        for program in programs:
+            program.wait_for("subscribed")
+        server.publish("resource:updates:plan", {"step": 2}, message_id="m-2")
+        expected = [
+            "notification: hers",
+            "notification: hers again",
+            'resource:update: {"step":1}',
+            'resource:update: {"step":2}',
+            "suggestion:vote: tea stands at 2",
+        ]
+        for program in programs:
+            assert sorted(program.end().splitlines()) == expected

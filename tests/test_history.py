@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 import pytest
 
 from loops import run_on_loop
-from python_pubsub_server.auth import Identity
 from python_pubsub_server.broker import Announcer
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.deliveries import Deliveries
 from python_pubsub_server.errors import NotFound
+from python_pubsub_server.feed import Feed
 from python_pubsub_server.history import History, HistoryPage
 from python_pubsub_server.hub import Hub
+from python_pubsub_server.identity import Identity
 from python_pubsub_server.journal import Journal
 from python_pubsub_server.rates import Rates
 from python_pubsub_server.runtime import Runtime, Task
@@ -53,8 +54,9 @@ class Story:
         database = open_database(f"sqlite:///{path}/log.db", durability="normal")
         self.epoch = database.epoch
         self.readers = WatchedReaders(database, runtime)
-        announcer = Announcer(self.hub, Rates())
-        deliveries = Deliveries("node", clock, lambda: announcer.delivered)
+        self.feed = Feed(self.hub, self.readers, runtime, 0)
+        announcer = Announcer(self.feed, Rates())
+        deliveries = Deliveries("node", clock, lambda: self.feed.delivered)
         self.journal = Journal(database.writer(), runtime, clock, announcer, deliveries.here)
         deliveries.write_to(self.journal)
         self.history = History(self.readers, self.hub, runtime, deliveries, self.epoch)
@@ -80,6 +82,7 @@ class Story:
 
     def close(self) -> None:
         self.journal.close(PATIENCE)
+        self.feed.close(PATIENCE)
         self.readers.close(PATIENCE)
 
 

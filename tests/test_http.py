@@ -18,7 +18,7 @@ import pytest
 
 from loops import BACKENDS, Serving, run_on_loop, serving
 from python_pubsub_server.runtime import Runtime
-from python_pubsub_server.transport.http import Limits, take_over
+from python_pubsub_server.transport.http import Limits, Seats, take_over
 from python_pubsub_server.transport.http.requests import Refusal, Request, RequestParser
 
 Story = Callable[[Runtime], Any]
@@ -733,7 +733,7 @@ def test_a_large_body_is_put_together_once() -> None:
 @pytest.mark.parametrize(
     ("sent", "seconds"),
     [
-        (b"", 75),
+        (b"", 15),
         (GET, 75),
         (b"GET / HT", 10),
         (GET + b"GET / HT", 10),
@@ -749,7 +749,9 @@ def test_who_says_nothing_for_too_long_is_closed(live: Live, sent: bytes, second
             read.set()
             return 100
 
-        with serving(runtime, hello, clock=lambda: clock[0], max_body=seen) as served:
+        met: list[str] = []
+        options = {"clock": lambda: clock[0], "max_body": seen, "on_limit": met.append}
+        with serving(runtime, hello, **options) as served:
             client = socket.create_connection(served.address, timeout=5)
             client.sendall(sent)
             if sent.startswith(GET):
@@ -764,10 +766,145 @@ def test_who_says_nothing_for_too_long_is_closed(live: Live, sent: bytes, second
             client.settimeout(5)
             clock[0] += 1
             served.server.sweep()
-            assert served.clients.run(client.recv, 1) == b""
+            last_words = served.clients.run(read_all, client)
+            if sent in (b"", GET):
+                assert last_words == b""
+            else:
+                assert status_of(last_words) == 408
+                assert b'"code":"invalid"' in last_words
             client.close()
+        assert met == ["idle_seconds" if sent in (b"", GET) else "request_seconds"]
 
     live(story)
+
+
+def read_all(client: socket.socket) -> bytes:
+    got = b""
+    while piece := client.recv(65536):
+        got += piece
+    return got
+
+
+def test_a_body_that_trickles_is_not_waited_for_for_ever(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        clock = [1000.0]
+        arrived = []
+        with serving(runtime, hello, clock=lambda: clock[0]) as served:
+            client = socket.create_connection(served.address, timeout=5)
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n")
+            for piece in range(80):
+                served.exchange(LAST)
+                clock[0] += 5
+                served.server.sweep()
+                try:
+                    client.sendall(b"x")
+                except OSError:
+                    break
+                arrived.append(piece)
+                if len(served.server._connections) == 0:
+                    break
+            client.close()
+        assert 11 <= len(arrived) <= 14
+
+    live(story)
+
+
+def test_a_large_body_has_the_time_that_its_size_needs(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        clock = [1000.0]
+        pieces = 20
+        with serving(runtime, hello, clock=lambda: clock[0]) as served:
+            client = socket.create_connection(served.address, timeout=5)
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            client.sendall(head % (pieces * 20_000))
+            for _ in range(pieces):
+                client.sendall(b"x" * 20_000)
+                served.exchange(LAST)
+                clock[0] += 19
+                served.server.sweep()
+            answer = served.clients.run(read_all, client)
+            client.close()
+        assert answer.endswith(b"x" * 1000)
+
+    live(story)
+
+
+# Seats
+
+
+def nobody_is_exempt(limit: int) -> Seats:
+    return Seats(limit, lambda address: address)
+
+
+def test_who_has_as_many_connections_as_it_may_is_told_so(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        seats, met = nobody_is_exempt(2), []
+        with serving(runtime, hello, seats=seats, on_limit=met.append) as served:
+            first = [socket.create_connection(served.address, timeout=5) for _ in range(2)]
+            for client in first:
+                client.sendall(GET)
+                assert served.clients.run(client.recv, 1000).endswith(b"hello")
+            told = served.exchange(LAST)
+            assert status_of(told) == 429
+            assert b"Retry-After: 1" in told and b'"code":"rate_limited"' in told
+            assert met == ["connections"]
+            first.pop().close()
+            while seats.is_full("127.0.0.1"):
+                runtime.sleep(0.001)
+            assert status_of(served.exchange(LAST)) == 200
+            first.pop().close()
+        assert len(seats) == 0
+
+    live(story)
+
+
+def test_of_many_too_many_most_are_just_closed(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        seats, met = nobody_is_exempt(1), []
+        limits = Limits(turned_away=3)
+        with serving(runtime, hello, seats=seats, limits=limits, on_limit=met.append) as served:
+            clients = [socket.create_connection(served.address, timeout=5) for _ in range(10)]
+            clients[0].sendall(GET)
+            assert served.clients.run(clients[0].recv, 1000).endswith(b"hello")
+            said = [served.clients.run(read_all, client) for client in clients[1:]]
+            assert [bool(words) for words in said] == [True] * 3 + [False] * 6
+            assert len(met) == 9
+            for client in clients:
+                client.close()
+        assert len(seats) == 0
+
+    live(story)
+
+
+def test_a_socket_that_is_taken_over_keeps_its_seat_until_it_is_closed(live: Live) -> None:
+    taken = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        sock, _ = take_over(environ)
+        taken.append(sock)
+        sock.send(b"mine")
+        return []
+
+    def story(runtime: Runtime) -> None:
+        seats = nobody_is_exempt(1)
+        with serving(runtime, app, seats=seats) as served:
+            with socket.create_connection(served.address, timeout=5) as client:
+                client.sendall(UPGRADE)
+                assert served.clients.run(client.recv, 4) == b"mine"
+            assert seats.is_full("127.0.0.1")
+            taken[0].close()
+            taken[0].close()
+            assert not seats.is_full("127.0.0.1")
+        assert len(seats) == 0
+
+    live(story)
+
+
+def test_who_is_not_counted_has_its_socket_as_it_was() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert Seats(1, lambda address: None).seat(one, "x") is one
+        assert Seats(None, lambda address: address).seat(one, "x") is one
 
 
 # Slow readers
@@ -854,7 +991,11 @@ def test_many_connections_leave_nothing_behind(live: Live) -> None:
             served.clients.run(come_and_go, 100)
             before = left()
             served.clients.run(come_and_go, 2000)
-            assert left() == before
+            after = left()
+            assert all(now <= then for now, then in zip(after, before, strict=True)), (
+                before,
+                after,
+            )
 
     live(story)
 
@@ -875,17 +1016,21 @@ def test_drain_answers_a_request_that_was_not_read_yet(live: Live) -> None:
     assert answer.endswith(b"hello") and b"Connection: close" in answer
 
 
-def test_only_an_upgrade_can_be_taken_over(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_taken_over_belongs_to_the_taker(live: Live) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        take_over(environ)
+        sock, ahead = take_over(environ)
+        assert ahead == b""
+        sock.sendall(b"mine")
+        sock.close()
+        with pytest.raises(RuntimeError):
+            take_over(environ)
         return []
 
     def story(runtime: Runtime) -> bytes:
         with serving(runtime, app) as served:
             return served.exchange(GET)
 
-    assert status_of(live(story)) == 500
-    assert "only the connection of a request for an upgrade" in caplog.text
+    assert live(story) == b"mine"
 
 
 def test_a_stream_that_drain_finds_under_way_is_the_last_answer(live: Live) -> None:

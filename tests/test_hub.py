@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 
 from python_pubsub_server import hub as hub_module
-from python_pubsub_server.hub import MAX_HELD, Hold, Hub, Subscriber
+from python_pubsub_server.hub import MAX_HELD, MAX_HELD_BYTES, Hold, Hub, Subscriber, bytes_of
 from python_pubsub_server.model import Message, matches
 from python_pubsub_server.transport.connection import Broadcast
 
@@ -289,6 +289,21 @@ def test_a_topic_is_held_although_a_pattern_came_later(story: Story) -> None:
     assert len(hold.messages) == 1
 
 
+def test_a_strict_hold_also_keeps_what_another_subscription_makes_live(story: Story) -> None:
+    ann, subscriber = story.connect("ann", "ab", "a*", "*")
+    bob, _ = story.connect("bob", "ab")
+    strict, loose = Hold(is_strict=True), Hold()
+    story.hub.hold_back(subscriber, "a*", strict)
+    story.hub.hold_back(subscriber, "*", loose)
+    held = story.publish("ab", "b", "ac")
+    assert (strict.messages, loose.messages) == ([held[0], held[2]], [held[1]])
+    assert ann.heard == []
+    assert bob.heard == [("ab", 1)]
+    story.hub.release(subscriber, "a*")
+    story.publish("ab")
+    assert ann.heard == [("ab", 2)]
+
+
 def test_leaving_ends_the_hold(story: Story) -> None:
     ann, subscriber = story.connect("ann", "a")
     hold = Hold()
@@ -311,6 +326,31 @@ def test_a_hold_that_gets_too_much_breaks_and_keeps_nothing() -> None:
     assert (hold.is_broken, hold.messages) == (True, [])
     hold.add([message])
     assert (hold.is_broken, hold.messages) == (True, [])
+
+
+def test_a_hold_of_large_messages_breaks_by_their_bytes() -> None:
+    message = Message("a", "m", Raw(b"1" * 1_000), "p", 1.0, 1)
+    hold = Hold()
+    size = bytes_of(message)
+    hold.add([message], size)
+    hold.add([message], MAX_HELD_BYTES - size)
+    assert not hold.is_broken
+    hold.take(1)
+    hold.add([message], size)
+    assert not hold.is_broken
+    hold.add([message], 1)
+    assert hold.is_broken
+
+
+@pytest.mark.parametrize(("max_bytes", "taken"), [(1, 1), (2_399, 1), (2_400, 2), (10_000, 3)])
+def test_what_is_taken_from_a_hold_is_bounded_but_something(max_bytes: int, taken: int) -> None:
+    messages = [Message("a", "m", Raw(b"1" * 1_000), "p", 1.0, n) for n in (1, 2, 3)]
+    hold = Hold()
+    hold.add(messages, sum(map(bytes_of, messages)))
+    assert hold.take(max_bytes) == messages[:taken]
+    assert (hold.messages, hold.size) == (messages[taken:], 1_200 * (3 - taken))
+    hold.take(10_000)
+    assert hold.take(10_000) == []
 
 
 # Everything at random, beside a model that remembers no audience
@@ -360,7 +400,7 @@ class AnyStory(RuleBasedStateMachine):
     @initialize(size=st.sampled_from([2, 1_000]))
     def keep(self, size: int) -> None:
         """With caches that keep everything, or so small that they are emptied all the time."""
-        for name in ("MAX_AUDIENCES", "MAX_SETS"):
+        for name in ("MAX_AUDIENCES", "MAX_FANOUTS"):
             self.patches.append(patch.object(hub_module, name, size))
             self.patches[-1].start()
 

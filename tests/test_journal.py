@@ -14,7 +14,7 @@ from python_pubsub_server import journal as journal_module
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.errors import RequestError, Unavailable
 from python_pubsub_server.journal import FAILURE_SECONDS, Entry, Journal
-from python_pubsub_server.model import Claim, Draft, Interest, Message
+from python_pubsub_server.model import Claim, Draft, Interest, Message, NodeMinute, Tally, Vote
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.database import (
     Batch,
@@ -59,6 +59,9 @@ class HeldWriter:
 
     def trim(self, retention: Retention, now: float, limit: int) -> int:
         return self._inner.trim(retention, now, limit)
+
+    def keep_minute(self, minute: NodeMinute, since: int) -> None:
+        self._inner.keep_minute(minute, since)
 
     def close(self) -> None:
         self.is_closed = True
@@ -201,7 +204,9 @@ def test_each_entry_gets_its_own_part_of_the_outcome(tell: Tell) -> None:
         entry("drafts", drafts=(draft(message_id="m1"), draft("other", "m2")))
         entry("interest", interests=(Interest("c", "news"),))
         entry("both", drafts=(draft(message_id="m3"),), claims=(Claim("d", "news", "m0"),))
+        entry("votes", votes=(Vote("s", "ann", 1, "v1"), Vote("s", "ann", 1, "v2")))
         entry("nothing", claims=())
+        entry("vote", votes=(Vote("s", "bob", -1, "v3"),), drafts=(draft("other", "m4"),))
         story.append("last")
         story.writer.go_on(2)
         story.wait_for("last")
@@ -222,8 +227,14 @@ def test_each_entry_gets_its_own_part_of_the_outcome(tell: Tell) -> None:
             "drafts": ([("m1", 2, False), ("m2", 1, False)], []),
             "interest": ([], []),
             "both": ([("m3", 3, False)], [1]),
+            "votes": ([], []),
             "nothing": ([], []),
+            "vote": ([("m4", 2, False)], []),
         }
+        tallies = {name: getattr(outcome, "voted", None) for name, outcome in outcomes.items()}
+        assert tallies.pop("votes") == [Tally("s", 1, 1, 0)] * 2
+        assert tallies.pop("vote") == [Tally("s", 0, 1, 1)]
+        assert not any(tallies.values())
 
     tell(tale)
 
@@ -417,31 +428,7 @@ def test_a_disk_that_never_answers_is_not_waited_for(
         story.hold()
         with pytest.raises(Unavailable, match="may still store this"):
             story.journal.write(drafts=(draft(message_id="a"),))
-        with pytest.raises(Unavailable, match="did not answer in time"):
-            story.journal.settle()
         story.writer.go_on(2)
-
-    tell(tale)
-
-
-def test_settled_is_when_what_readers_see_is_delivered(tell: Tell) -> None:
-    def tale(story: Story) -> None:
-        story.journal.settle()  # nothing is under way
-        story.hold()
-        story.append("later")
-
-        def settle() -> None:
-            story.journal.settle()
-            story.heard.append(("settled", ""))
-
-        task = story.runtime.spawn(settle)
-        story._began.clear()
-        story.runtime.sleep(0)
-        assert story.heard == []
-        story.writer.go_on()
-        assert task.wait(PATIENCE)
-        # The transaction under way was waited for, and not the one behind it.
-        assert story.heard == [("delivered", "first"), ("answered", "first"), ("settled", "")]
 
     tell(tale)
 

@@ -15,15 +15,18 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "pubsub_ws cli",
+        "pubsub_ws workers cli cli_access cli_archive cli_verbs",
         "routes namespaces",
         "node",
-        "broker subscribing history deliveries upkeep auth limits rates presence cluster"
-        " rooms notifications votes resources monitoring graph activity",
-        "journal hub",
+        "broker subscribing history deliveries upkeep auth access sessions standing tokens"
+        " limits quota rates presence cluster cards rooms notifications votes resources monitoring"
+        " graph activity alarms missed elsewhere ingress joined replaying bulletin health"
+        " onlookers vitals alerts lookout reports watching trends passing",
+        "journal hub feed",
         "storage bus transport",
         "client",
-        "__init__ model errors config settings_text runtime logs clock wire metrics",
+        "__init__ model channels errors identity config settings_text runtime logs clock wire"
+        " metrics",
     )
 )
 
@@ -38,10 +41,17 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "gevent": ("runtime",),
     "greenlet": ("runtime",),
     "sqlite3": ("storage.sqlite*", "storage.migrations*", "storage.multirow"),
-    "click": ("cli",),
+    "click": ("cli", "cli_*"),
     "httptools": ("transport.http",),
     "dotenv": ("config",),
     "websocket": ("client.link",),
+    "jwt": ("tokens",),
+    "cryptography": ("tokens",),
+    "limits": ("quota",),
+    "prometheus_client": ("metrics",),
+    "psutil": ("cluster", "vitals"),
+    "redis": ("bus.redis*",),
+    "psycopg": ("storage.postgresql*",),
 }
 
 

@@ -126,3 +126,33 @@ def test_the_lines_of_libraries_have_the_same_form(stream: io.StringIO) -> None:
     logs.configure("info", "text", stream)
     logging.getLogger("engineio").warning("lost %s\nforged", "sid")
     assert one_line(stream).endswith(r'WARNING log logger=engineio text="lost sid\nforged"')
+
+
+def test_an_observer_hears_warnings_and_errors_until_it_stops() -> None:
+    heard: list[logs.Line] = []
+    stop = logs.observe(heard.append)
+    failed = failure()
+    logs.event(logging.INFO, "published")
+    logs.event(logging.ERROR, "task_failed", exception=failed, task="trim", event="x")
+    logging.getLogger("engineio").warning("lost %s", "sid")
+    stop()
+    logs.event(logging.ERROR, "unheard")
+    ours, theirs = heard
+    assert (ours.level, ours.event, ours.exception) == ("error", "task_failed", failed)
+    assert ours.fields == {"task": "trim", "event_": "x"}
+    assert (theirs.event, theirs.fields) == ("log", {"logger": "engineio", "text": "lost sid"})
+
+
+def test_an_observer_that_logs_or_fails_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[str] = []
+
+    def hear(line: logs.Line) -> None:
+        calls.append(line.event)
+        logs.event(logging.ERROR, "observer_speaks")
+        raise ValueError("from the observer")
+
+    stop = logs.observe(hear)
+    logs.event(logging.ERROR, "once")
+    stop()
+    assert calls == ["once"]
+    assert "from the observer" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +9,19 @@ import pytest
 from msgspec import Raw
 
 from loops import BACKENDS, run_on_loop
+from python_pubsub_server import logs
+from python_pubsub_server.bus.local import LocalBus
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.errors import Unavailable
 from python_pubsub_server.hub import Hub
 from python_pubsub_server.model import Claim, Message
-from python_pubsub_server.monitoring import BURST, EVENTS_PER_SECOND, MAX_CONTENT_BYTES, Monitoring
+from python_pubsub_server.monitoring import (
+    ALARM_BURST,
+    BURST,
+    EVENTS_PER_SECOND,
+    MAX_CONTENT_BYTES,
+    Monitoring,
+)
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.database import Batch, Committed
 from python_pubsub_server.transport.connection import Broadcast
@@ -64,12 +73,14 @@ class Census:
 class Story:
     """A node's monitoring with a clock that a test turns, and one dashboard."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, bus: Any = None, name: str = "node") -> None:
         self.now = NOW
         self.hub = Hub()
         self.census = Census()
         clock = LogClock(wall=lambda: self.now, steady=lambda: self.now)
-        self.monitoring = Monitoring(runtime, clock, self.hub, self.census, stats_seconds=0.01)
+        self.monitoring = Monitoring(
+            runtime, clock, self.hub, self.census, bus or LocalBus(), "log", name, 0.01
+        )
         self.watcher = Watcher(runtime)
         self.runtime = runtime
 
@@ -198,3 +209,28 @@ def test_messages_are_counted_for_the_heat_map_though_nobody_watches() -> None:
         assert [(each.topic, each.counts[-1]) for each in report.topics] == [("t", 2)]
 
     tell("eventlet", story)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_warnings_and_errors_are_told_and_the_last_ones_first(backend: str) -> None:
+    def story(s: Story) -> None:
+        logs.event(logging.WARNING, "before_it_watched", number=1)
+        s.runtime.sleep(0.001)
+        s.monitoring.watch(s.watcher)
+        s.monitoring.watch(s.watcher)
+        (first,) = s.watcher.named("server_error")
+        assert (first["level"], first["event"], first["text"]) == (
+            "warning",
+            "before_it_watched",
+            "number=1",
+        )
+        for number in range(ALARM_BURST + 10):
+            logs.event(logging.ERROR, "broken", number=number)
+        assert s.stats()["dropped"] == 10
+        assert len(s.watcher.named("server_error")) == 1 + ALARM_BURST
+        s.now += 60
+        logs.event(logging.ERROR, "broken", number=99)
+        s.stats()
+        assert s.watcher.named("server_error")[-1]["text"] == "number=99"
+
+    tell(backend, story)

@@ -13,10 +13,10 @@ from werkzeug.test import TestResponse
 
 from loops import run_on_loop
 from python_pubsub_server import __version__, wire
-from python_pubsub_server.auth import Identity
 from python_pubsub_server.config import Settings
-from python_pubsub_server.model import Claim
-from python_pubsub_server.node import Node
+from python_pubsub_server.identity import Identity
+from python_pubsub_server.model import Claim, Interest
+from python_pubsub_server.node import Client, Node
 from python_pubsub_server.pubsub_ws import create_app
 from python_pubsub_server.routes import ROUTES
 from python_pubsub_server.routes.publishing import wants_representation
@@ -434,6 +434,8 @@ BAD_QUERIES = [
     "/consumptions?producer=a",
     "/consumptions?q=a",
     "/clients?limit=1",
+    "/monitoring/clients?topic=a",
+    "/monitoring/clients?consumer=",
     "/topics?topic=a",
     "/graph/state?x",
     "/messages?" + "&".join(f"x{n}=1" for n in range(60)),
@@ -444,6 +446,58 @@ def test_a_query_that_has_no_meaning_is_refused(tell: Tell) -> None:
     def tale(server: Server) -> None:
         for path in BAD_QUERIES:
             refused(server.ask("GET", path), 400, "invalid")
+
+    tell(tale)
+
+
+def test_connected_clients_are_shown_with_what_waits_for_them(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        assert server.get("/monitoring/clients") == []
+        for consumer, came_at, topic in (("ann", 5.0, "a"), ("bob", 6.5, "a*")):
+            server.subscribe(consumer, came_at + 1, topic)
+            subscriber = server.node.hub.subscriber(consumer)
+            assert subscriber is not None
+            subscriber.connection.backlog = 70  # type: ignore[misc]
+            server.node.connections[consumer] = Client(subscriber.connection, came_at, "/ws")
+        server.node.connections["silent"] = Client(Listener("silent"), 4.0, "/ws")
+        bob, ann, silent = server.get("/monitoring/clients")
+        assert bob == {
+            "connection_id": "bob",
+            "consumer": "bob",
+            "address": "127.0.0.1",
+            "connected_at": 6.5,
+            "backlog_bytes": 70,
+            "subscriptions": [{"topic": "a*", "connected_at": 7.5}],
+        }
+        assert ann["consumer"] == "ann"
+        assert (silent["consumer"], silent["subscriptions"]) == (None, [])
+        assert server.get("/monitoring/clients", limit=1) == [bob]
+        assert server.get("/monitoring/clients", consumer="nobody") == []
+
+    tell(tale)
+
+
+def test_a_consumers_unconfirmed_messages_are_counted_on_demand(tell: Tell) -> None:
+    def tale(server: Server) -> None:
+        server.subscribe("ann", 5.0, "a", "b*", "empty")
+        subscriber = server.node.hub.subscriber("ann")
+        assert subscriber is not None
+        subscriber.is_named = True
+        server.node.connections["ann"] = Client(subscriber.connection, 5.0, "/ws")
+        wanted = [Interest("ann", topic) for topic in ("a", "b*", "empty")]
+        server.node.journal.write(interests=wanted)
+        for number, topic in enumerate(("a", "a", "b1", "b2", "b2", "other")):
+            server.publish(topic, number)
+        server.consume("ann", "a", 0)
+        (ann,) = server.get("/monitoring/clients", consumer="ann")
+        counts = {each["topic"]: each["unconsumed"] for each in ann["subscriptions"]}
+        assert counts == {"a": 1, "b*": 3, "empty": 0}
+        with patch("python_pubsub_server.routes.clients.COUNTED_MESSAGES", 2):
+            (ann,) = server.get("/monitoring/clients", consumer="ann")
+            assert [each["unconsumed"] for each in ann["subscriptions"]] == [1, 2, 0]
+        with patch("python_pubsub_server.routes.clients.COUNTED_TOPICS", 2):
+            (ann,) = server.get("/monitoring/clients", consumer="ann")
+            assert [each["unconsumed"] for each in ann["subscriptions"]] == [1, None, None]
 
     tell(tale)
 
@@ -488,7 +542,7 @@ def test_the_graph_shows_who_sends_what_to_whom(tell: Tell) -> None:
         server.consume("carl", "a", 0)
         server.subscribe("dora", 5.0, "b")
         graph = server.get("/graph/state")
-        assert list(graph) == ["producers", "consumers", "topics", "links"]
+        assert list(graph) == ["producers", "consumers", "topics", "links", "truncated"]
         assert graph["producers"] == ["ann", "bob"]
         assert graph["consumers"] == ["carl", "dora"]
         assert graph["topics"] == ["a", "b"]
@@ -499,9 +553,15 @@ def test_the_graph_shows_who_sends_what_to_whom(tell: Tell) -> None:
             ("a", "carl", "consume"): 1,
             ("b", "dora", "consume"): 0,
         }
-        assert all(
-            list(each) == ["source", "target", "type", "count", "rate"] for each in links.values()
+        keys = ["source", "target", "type", "count", "rate"]
+        assert list(links["ann", "a", "publish"]) == keys
+        assert list(links["a", "carl", "consume"]) == [*keys, "lag", "live"]
+        assert (links["a", "carl", "consume"]["lag"], links["b", "dora", "consume"]["lag"]) == (
+            2,
+            None,
         )
+        assert not links["a", "carl", "consume"]["live"]
+        assert links["b", "dora", "consume"]["live"]
         assert 0 < links["ann", "a", "publish"]["rate"] <= 0.3
         assert links["b", "dora", "consume"]["rate"] == 0
 
@@ -514,8 +574,8 @@ def test_an_empty_server_has_empty_pages(tell: Tell) -> None:
             response = server.ask("GET", path)
             assert response.json == []
             assert "Link" not in response.headers
-        empty: dict[str, list[Any]] = {"producers": [], "consumers": [], "topics": [], "links": []}
-        assert server.get("/graph/state") == empty
+        empty: dict[str, Any] = {"producers": [], "consumers": [], "topics": [], "links": []}
+        assert server.get("/graph/state") == {**empty, "truncated": False}
 
     tell(tale)
 
@@ -910,7 +970,7 @@ def test_the_front_page_is_the_control_panel(tell: Tell) -> None:
         assert "unsafe-inline" not in policy
         assert "unsafe-eval" not in policy
         assert "default-src 'none'" in policy
-        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in policy
         assert page.data.lstrip().lower().startswith(b"<!doctype html>")
 
     tell(tale)

@@ -12,12 +12,13 @@ import pytest
 from loops import run_on_loop
 from python_pubsub_server import hub as hub_module
 from python_pubsub_server import subscribing as subscribing_module
-from python_pubsub_server.auth import Identity
 from python_pubsub_server.broker import Announcer, Broker
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.deliveries import Deliveries
 from python_pubsub_server.errors import Invalid, Unavailable
+from python_pubsub_server.feed import Feed
 from python_pubsub_server.hub import Hub
+from python_pubsub_server.identity import Identity
 from python_pubsub_server.journal import Journal
 from python_pubsub_server.model import Claim, Ledger
 from python_pubsub_server.rates import Rates
@@ -99,8 +100,9 @@ class Story:
         database = open_database(f"sqlite:///{path}/log.db", durability="normal")
         self.epoch = database.epoch
         self.readers = WatchedReaders(database, runtime, threads=1)
-        self.announcer = Announcer(self.hub, Rates())
-        self.deliveries = Deliveries("node", self.clock, lambda: self.announcer.delivered)
+        self.feed = Feed(self.hub, self.readers, runtime, 0)
+        self.announcer = Announcer(self.feed, Rates())
+        self.deliveries = Deliveries("node", self.clock, lambda: self.feed.delivered)
         self.journal = Journal(
             database.writer(), runtime, self.clock, self.announcer, self.deliveries.here
         )
@@ -108,6 +110,7 @@ class Story:
         self.broker = Broker(self.journal, self.hub, self.readers, self.clock)
         self.subscribing = Subscribing(
             self.broker,
+            self.feed,
             self.deliveries,
             self.epoch,
             replay_limit=replay_limit,
@@ -170,6 +173,7 @@ class Story:
 
     def close(self) -> None:
         self.journal.close(PATIENCE)
+        self.feed.close(PATIENCE)
         self.readers.close(PATIENCE)
 
 
@@ -578,6 +582,188 @@ def test_subscribing_again_with_after_replays_again(tell: Tell) -> None:
         assert answer.topics[0].replayed == 2
 
     tell(tale)
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest.mark.parametrize("moment", [0, 1, 2])
+@pytest.mark.parametrize("after", [1, 4, "beginning", "consumed"])
+@pytest.mark.parametrize("again", ["news", "n*", "*"])
+@pytest.mark.parametrize("first", ["news", "n*", "*"])
+def test_who_subscribes_again_gets_what_is_published_meanwhile_once(
+    tell: Tell, first: str, again: str, after: int | str, moment: int, is_before: bool
+) -> None:
+    def tale(story: Story) -> None:
+        client, _ = story.subscribe(first)
+        story.news(4)
+        reads: list[int] = []
+
+        def publish() -> None:
+            reads.append(1)
+            if len(reads) == moment + 1:
+                story.news(3)
+
+        setattr(story.readers, "before" if is_before else "after", publish)
+        _, answer = story.subscribe(again, client=client, after=after)
+        story.readers.before = story.readers.after = lambda: None
+        story.news(2)
+        last = story.readers.read(lambda reader: reader.position("news")).sequence
+        begin = after if isinstance(after, int) else 0
+        assert client.heard() == [1, 2, 3, 4, *range(begin + 1, last + 1)]
+        assert len(client.replayed()) == answer.topics[0].replayed
+        assert client.closed_as is None
+
+    tell(tale)
+
+
+def test_what_is_published_while_the_interest_is_stored_comes_once(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        client, _ = story.subscribe("news")
+        story.news(2)
+        write, publish = story.journal.write, once(lambda: story.news(2))
+
+        def write_behind_others(**more: Any) -> Any:
+            publish()
+            return write(**more)
+
+        with patch.object(story.journal, "write", write_behind_others):
+            story.subscribe("n*", client=client, after=1)
+        assert client.heard() == [1, 2, 2, 3, 4]
+
+    tell(tale)
+
+
+@pytest.mark.parametrize("again", ["news", "n*"])
+def test_who_cannot_subscribe_again_misses_nothing_silently(tell: Tell, again: str) -> None:
+    def tale(story: Story) -> None:
+        client, _ = story.subscribe("news")
+        story.readers.after = lambda: story.news(5)
+        with pytest.raises(Unavailable):
+            story.subscribe(again, client=client, after=0)
+        assert client.closed_as == "subscribe failed"
+
+    with patch.object(hub_module, "MAX_HELD", 4):
+        tell(tale)
+
+
+class NarrowClient(Client):
+    """Has an outbound budget, as a real connection does."""
+
+    budget = 16_000
+
+    def send(self, broadcast: Broadcast) -> None:
+        super().send(broadcast)
+        self.backlog += sum(map(len, broadcast.payloads))
+        if self.backlog > self.budget:
+            self.close("slow")
+
+    def wait_drained(self, timeout: float) -> bool:
+        self.backlog = 0
+        return self.closed_as is None
+
+
+@pytest.mark.parametrize("topic", ["news", "n*"])
+@pytest.mark.parametrize("after", [None, "beginning", "consumed"])
+@pytest.mark.parametrize("moment", [1, 2])
+def test_what_was_held_leaves_in_pieces_that_a_reader_can_take(
+    tell: Tell, topic: str, after: str | None, moment: int
+) -> None:
+    def tale(story: Story) -> None:
+        story.first_time(topic)
+        story.publish("news", "news", size=1_000)
+        reads: list[int] = []
+
+        def publish() -> None:
+            reads.append(1)
+            if len(reads) == moment:
+                story.publish(*["news"] * 60, size=1_000)
+
+        client = NarrowClient("narrow")
+        story.readers.after = publish
+        _, answer = story.subscribe(topic, client=client, after=after)
+        story.readers.after = lambda: None
+        client.wait_drained(0)
+        story.publish("news", size=1_000)
+        assert client.closed_as is None
+        last = story.readers.read(lambda reader: reader.position("news")).sequence
+        assert client.heard() == list(range(last - len(client.heard()) + 1, last + 1))
+        assert len(client.heard()) >= (1 if len(reads) < moment else 61)
+        assert len(client.replayed()) == answer.topics[0].replayed
+
+    tell(tale, page_bytes=4_000)
+
+
+@pytest.mark.parametrize("after", ["beginning", "consumed"])
+def test_who_leaves_a_topic_in_the_middle_of_its_replay_gets_the_others(
+    tell: Tell, after: str
+) -> None:
+    def tale(story: Story) -> None:
+        story.first_time("news", "other")
+        story.publish(*["news", "other"] * 20, size=1_000)
+        client = story.client()
+
+        def leave() -> bool:
+            if client.messages:
+                story.subscribing.unsubscribe(client, ["news"])
+            return True
+
+        client.on_drain = leave
+        story.subscribe("news", "other", client=client, after=after)
+        story.publish("news", "other")
+        assert 0 < len(client.heard()) < 20
+        assert client.heard("other") == list(range(1, 22))
+        subscriber = story.hub.subscriber(client.connection_id)
+        assert subscriber is not None
+        assert not subscriber.behind
+
+    tell(tale, page_bytes=4_000)
+
+
+@pytest.mark.parametrize("wanted", ["news", "n*"])
+def test_what_was_trimmed_unconfirmed_is_told_until_it_has_surely_arrived(
+    tell: Tell, wanted: str
+) -> None:
+    def tale(story: Story) -> None:
+        def resume() -> bool:
+            client, answer = story.subscribe(wanted, after="consumed")
+            story.subscribing.disconnect(client)
+            return answer.topics[0].recovered
+
+        story.first_time(wanted)
+        story.news(6)
+        story.consume(1)
+        story.trim(5)
+        assert resume()
+        story.trim(4)
+        assert [resume(), resume()] == [False, False]  # who knows whether it arrived
+        story.consume(4)
+        assert resume()
+        story.trim(0)
+        assert not resume()
+
+    tell(tale)
+
+
+def test_what_is_trimmed_while_unconfirmed_messages_are_replayed_is_not_skipped(
+    tell: Tell,
+) -> None:
+    def tale(story: Story) -> None:
+        story.first_time("news")
+        story.publish(*["news"] * 20, size=1_000)
+        client = story.client()
+
+        def trim() -> bool:
+            if client.messages:
+                story.trim(2)
+            return True
+
+        client.on_drain = trim
+        with pytest.raises(Unavailable, match="trimmed"):
+            story.subscribe("news", client=client, after="consumed")
+        assert client.closed_as == "replay failed"
+        _, answer = story.subscribe("news", after="consumed")
+        assert (answer.topics[0].replayed, answer.topics[0].recovered) == (2, False)
+
+    tell(tale, page_bytes=4_000)
 
 
 # Connections that end or do not read

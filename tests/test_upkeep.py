@@ -12,6 +12,7 @@ from loops import run_on_loop
 from python_pubsub_server import upkeep as upkeep_module
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.journal import Entry, Journal
+from python_pubsub_server.model import NodeMinute
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.database import (
     Batch,
@@ -46,6 +47,9 @@ class CountingWriter:
     def trim(self, retention: Retention, now: float, limit: int) -> int:
         return self._step("trim", lambda: self._inner.trim(retention, now, limit))
 
+    def keep_minute(self, minute: NodeMinute, since: int) -> None:
+        self._inner.keep_minute(minute, since)
+
     def _step(self, kind: str, work: Callable[[], int]) -> int:
         try:
             if self.failures:
@@ -75,8 +79,11 @@ class Story:
             database.writer(), lambda: runtime.call_from_thread(self.stepped.set)
         )
         self.journal = Journal(self.writer, runtime, self.clock, self)
-        self.upkeep = Upkeep(self.journal, runtime, self.clock, retention)
-        self.count = 0
+        self.rounds = self.count = 0
+        self.upkeep = Upkeep(self.journal, runtime, self.clock, retention, self._begin_round)
+
+    def _begin_round(self) -> None:
+        self.rounds += 1
 
     def committed(self, batch: Batch, outcome: Committed) -> None:
         if batch.drafts:
@@ -166,8 +173,9 @@ def test_what_grows_old_goes_without_a_commit(tell: Tell) -> None:
         story.publish(5)
         story.until(lambda: story.found("word4") == 1)
         story.rest()
-        story.wall = 2_000.0
+        rounds, story.wall = story.rounds, 2_000.0
         story.until(lambda: story.first == 6)
+        assert story.rounds > rounds
 
     with patch.object(upkeep_module, "IDLE_SECONDS", 0.01):
         tell(tale, seconds=500.0)

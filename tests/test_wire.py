@@ -451,6 +451,61 @@ def test_a_batch_that_is_no_array_is_refused(text: bytes) -> None:
         wire.parse_batch(text, MIB, ndjson=False)
 
 
+ODD_MESSAGES = [
+    b'"a"',
+    b'"\xc3\xa9"',
+    b'"\\u00e9"',
+    b'"\xff"',
+    b'"[{"',
+    b"7",
+    b"1" * 30,
+    b'{"b":"x","a":[1]}',
+    b'{"a":1,"a":1}',
+    b'{"producer":"q"}',
+    b"[" * 255 + b"]" * 255,
+    b"[" * 256 + b"]" * 256,
+    b"[" + b",".join([b"{}"] * 300) + b"]",
+]
+ODD_FIELDS = [
+    *({name: value} for name in ("topic", "message_id", "producer") for value in ("", "\x7f", 7)),
+    {"topic": "$own"},
+    {"topic": "a*"},
+    {"producer": "x" * 200},
+    {"message_id": "x" * 201},
+    {"more": 1},
+    {},
+]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(ODD_MESSAGES), st.sampled_from(ODD_FIELDS)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_an_item_of_a_batch_is_understood_as_a_publish_is(items: list[tuple[bytes, Any]]) -> None:
+    texts = []
+    for number, (message, changes) in enumerate(items):
+        fields = {"topic": "t", "message_id": f"m-{number}", "producer": "p"} | changes
+        start = json.dumps(fields, ensure_ascii=False).encode()[:-1]
+        texts.append(start + b',"message": ' + message + b"}")
+
+    def outcome(understand: Any, *arguments: Any) -> Any:
+        try:
+            return understand(*arguments)
+        except Invalid as error:
+            return error.message.partition(": ")[2] if understand is batch else error.message
+
+    def batch(text: bytes) -> list[Draft]:
+        return wire.parse_batch(text, MIB, ndjson=False)
+
+    each = [outcome(parse, text) for text in texts]
+    refused = [one for one in each if isinstance(one, str)]
+    found = outcome(batch, b" [" + b" , ".join(texts) + b"]\n")
+    assert found == (refused[0] if refused else each)
+
+
 @pytest.mark.parametrize("is_ndjson", [True, False])
 def test_the_bad_item_of_a_batch_is_named(is_ndjson: bool) -> None:
     def refused(bad: bytes, limit: int = MIB) -> str:
@@ -775,3 +830,33 @@ def test_plain_publishes_take_the_short_way(value: Any, is_indented: bool) -> No
 )
 def test_what_is_not_plain_is_looked_at_closely(text: bytes) -> None:
     assert wire._plain_draft(text) is None
+
+
+@pytest.mark.parametrize("body", [b'{"topic":"t"}', b' "t"', b'{"topic":"t","type":"presence"}'])
+def test_presence_names_a_topic(body: bytes) -> None:
+    assert wire.parse_presence(body) == "t"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b"null", b'""', b'{"topic":1}', b'{"topic":"a*"}', b'"a*"', b'"a']
+)
+def test_presence_without_a_topic_is_refused(body: bytes) -> None:
+    with pytest.raises(Invalid):
+        wire.parse_presence(body)
+
+
+# refresh
+
+
+def test_a_refresh_is_a_token_or_an_object_with_one() -> None:
+    token = "x" * 1_000
+    assert wire.parse_refresh(json.dumps({"token": token, "more": 1}).encode()) == token
+    assert wire.parse_refresh(json.dumps(token).encode()) == token
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"{}", b"7", b"[]", b"null", b'{"token": 7}', b'{"token": null}', b'"x', b'"x" y']
+)
+def test_a_refresh_without_a_token_is_refused(bad: bytes) -> None:
+    with pytest.raises(Invalid):
+        wire.parse_refresh(bad)

@@ -8,16 +8,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from postgresql import PostgreSQL
 from python_pubsub_server.storage.database import open_database
 from stories import WINDOW, Storage
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""
-    return f"sqlite:///{tmp_path}/pubsub.db"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/pubsub.db"
+    postgresql: PostgreSQL = request.getfixturevalue("postgresql")
+    return postgresql.new_database()
 
 
 @pytest.fixture
@@ -45,10 +50,14 @@ def many_pages() -> Callable[[Callable[[int | None], list[tuple[int, Any]]]], li
 @pytest.fixture
 def deliveries_kept(database_url: str, storage: Storage) -> Callable[[], dict[str, int]]:
     """How many rows the database keeps for its ledgers."""
-    path = database_url.removeprefix("sqlite:///")
+
+    def connect() -> Any:
+        if database_url.startswith("sqlite"):
+            return sqlite3.connect(database_url.removeprefix("sqlite:///"))
+        return psycopg.connect(database_url)
 
     def count() -> dict[str, int]:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(connect()) as connection:
             return {
                 table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
                 for table in ("spans", "replays", "nodes")

@@ -9,6 +9,7 @@ import pytest
 
 from python_pubsub_server.model import Claim, Interest, Resent, SpanEnd, SpanStart
 from python_pubsub_server.storage.database import Batch, Here, Retention
+from python_pubsub_server.storage.sql_ledger import LOST_SECONDS
 from stories import Storage, draft
 
 NODE = "here"
@@ -295,8 +296,33 @@ def test_what_is_told_of_messages_goes_with_them(
     story.publish()
     assert deliveries_kept() == {"spans": 7, "replays": 5, "nodes": 2}
     trim_all(story, keep=1)
+    assert deliveries_kept() == {"spans": 2, "replays": 0, "nodes": 2}  # it may only be idle
+    story.at += LOST_SECONDS
+    story.commit()
+    trim_all(story, keep=1)
     assert deliveries_kept() == {"spans": 1, "replays": 0, "nodes": 1}
     assert story.verdict(7, "carl") == "delivered"
+
+
+def test_a_node_that_is_idle_is_not_taken_for_one_that_died(
+    story: Story, deliveries_kept: Callable[[], dict[str, int]]
+) -> None:
+    story.publish()
+    story.subscribe("carl", node="idle")
+    story.publish()
+    story.subscribe("dora")
+    for _ in range(5):  # nothing is left of the log, and nothing new comes
+        story.at += LOST_SECONDS / 2
+        story.commit()
+        story.commit("idle")
+        trim_all(story, keep=0)
+        assert deliveries_kept() == {"spans": 2, "replays": 0, "nodes": 2}
+    story.publish()
+    assert story.verdict(3, "dora") == "delivered"
+    story.at += LOST_SECONDS + 1  # now it is killed
+    story.commit()
+    trim_all(story, keep=0)
+    assert deliveries_kept() == {"spans": 1, "replays": 0, "nodes": 1}
 
 
 def test_a_span_in_which_nothing_was_sent_is_not_kept(

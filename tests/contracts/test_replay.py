@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from python_pubsub_server.model import Claim, Interest, Message, Page
 from python_pubsub_server.storage.database import Retention
@@ -41,6 +40,57 @@ def count(storage: Storage, consumer: str = "carl", topic: str = "news", limit: 
 
 def consume(storage: Storage, *sequences: int, consumer: str = "carl") -> list[int | None]:
     return storage.claim(*(Claim(consumer, "news", f"m{n - 1}", n) for n in sequences))
+
+
+class TestTheWholeLog:
+    def test_it_comes_in_the_order_of_its_positions(self, storage: Storage) -> None:
+        storage.publish(draft("a", "m1", 1), draft("b", "m2", {"x": 1}))
+        storage.publish(draft("a", "m3", "ü\u0000"))
+        stretch = storage.reader.stretch(0, 10, ANY_SIZE)
+        assert [at for at, _ in stretch.messages] == [1, 2, 3]
+        log = {topic: storage.log(topic) for topic in "ab"}
+        assert [m for _, m in stretch.messages] == [log["a"][0], log["b"][0], log["a"][1]]
+        assert (stretch.through, stretch.is_last) == (3, True)
+
+    def test_pages_join(self, storage: Storage) -> None:
+        for n in range(10):
+            publish(storage, 1, f"topic-{n % 3}-{n}")
+        seen, after = [], 0
+        while True:
+            stretch = storage.reader.stretch(after, 3, ANY_SIZE)
+            seen += [at for at, _ in stretch.messages]
+            after = stretch.through
+            if stretch.is_last:
+                break
+        assert seen == list(range(1, 11))
+        assert after == storage.reader.last_position() == 10
+
+    @pytest.mark.parametrize(("max_bytes", "found"), [(1, 1), (2_500, 2)])
+    def test_a_page_is_bounded_by_bytes(self, storage: Storage, max_bytes: int, found: int) -> None:
+        storage.publish(*(draft("news", f"m{n}", "x" * 1_000) for n in range(5)))
+        stretch = storage.reader.stretch(0, 100, max_bytes)
+        assert len(stretch.messages) == found
+        assert (stretch.through, stretch.is_last) == (found, False)
+
+    def test_what_was_trimmed_is_missing_and_spoken_for(self, storage: Storage) -> None:
+        publish(storage, 5, "a")
+        publish(storage, 1, "b")
+        storage.publish(draft("a", "m5", 5), draft("a", "m6", 6))
+        storage.writer.trim(Retention(1, None), 2000.0, 100)
+        stretch = storage.reader.stretch(3, 100, ANY_SIZE)
+        assert [at for at, _ in stretch.messages] == [6, 8]
+        assert stretch.through == 8
+        storage.writer.trim(Retention(1_000, 0.001), 2000.0, 100)
+        storage.writer.trim(Retention(1_000, 0.001), 2000.0, 100)
+        stretch = storage.reader.stretch(3, 100, ANY_SIZE)
+        assert (stretch.messages, stretch.through, stretch.is_last) == ([], 8, True)
+
+    def test_an_empty_log_and_its_end(self, storage: Storage) -> None:
+        stretch = storage.reader.stretch(0, 100, ANY_SIZE)
+        assert (stretch.messages, stretch.through, stretch.is_last) == ([], 0, True)
+        publish(storage, 2)
+        stretch = storage.reader.stretch(2, 100, ANY_SIZE)
+        assert (stretch.messages, stretch.through, stretch.is_last) == ([], 2, True)
 
 
 class TestTheLog:
@@ -107,15 +157,22 @@ class TestTheLog:
         assert {(m.topic, m.producer, m.timestamp) for m in page.messages} == {(name, name, 1000.0)}
         assert [m.message_id for m in page.messages] == [name + str(n) for n in range(3)]
 
-    @settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
-    @given(at=st.floats(0.001, 1e11))
-    def test_a_timestamp_is_the_very_same_number(self, storage: Storage, at: float) -> None:
-        (published,) = storage.publish(draft(message_id=repr(at)), at=at)
-        sequence = published.message.sequence
-        (message,) = storage.reader.log("news", sequence - 1, 1, ANY_SIZE).messages
-        assert message.timestamp == at
+    def test_a_timestamp_is_the_very_same_number(self, storage: Storage) -> None:
+        random = Random(1)
+        times = [0.001, 1 / 3, 0.1 + 0.2, 1678886500.456, 1e11]
+        times += [random.uniform(1.0, 2e9) for _ in range(25)]
+        for at in sorted(times):
+            storage.publish(draft(message_id=repr(at)), at=at)
+        assert [message.timestamp for message in storage.log("news")] == sorted(times)
+
+    def test_time_does_not_go_back_in_a_log(self, storage: Storage) -> None:
+        """Nodes whose clocks differ write to one log."""
+        storage.publish(draft("a", "m1"), at=1000.0)
+        (second,) = storage.publish(draft("b", "m2"), at=900.0)
+        assert second.message.timestamp == 1000.0
+        (again,) = storage.publish(draft("b", "m2"), at=800.0)
+        assert again.duplicate
+        assert storage.log("b") == [second.message]
 
 
 class TestUnconsumed:

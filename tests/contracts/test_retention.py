@@ -7,8 +7,8 @@ import random
 import pytest
 
 from python_pubsub_server.model import Claim, Interest, TopicPosition
-from python_pubsub_server.storage.database import Retention
-from stories import Storage, draft
+from python_pubsub_server.storage.database import Batch, Retention
+from stories import WINDOW, Storage, draft
 
 
 def publish(storage: Storage, count: int, topic: str = "news", at: float = 1000.0) -> None:
@@ -150,18 +150,182 @@ class TestWhatGoesWithAMessage:
         publish(storage, 4)
         storage.claim(Claim("c", "news", "1000.0 0"))
         trim_all(storage, Retention(0, None))
-        (edge,) = storage.reader.publish_edges(10)
+        (edge,) = storage.reader.publish_edges(10, 0.0)
         assert (edge.name, edge.count) == ("ann", 4)
-        (edge,) = storage.reader.consume_edges(10)
+        (edge,) = storage.reader.consume_edges(10, 0.0)
         assert (edge.name, edge.count) == ("c", 1)
         publish(storage, 1, at=1_001.0)
         assert storage.reader.count_unconsumed("c", "news", 10) == 1
 
-    def test_a_retry_of_it_is_a_new_message(self, storage: Storage) -> None:
-        publish(storage, 1)
+
+class TestARetryOfWhatIsDeleted:
+    NOW = 1_010.0
+
+    @pytest.fixture(autouse=True)
+    def deleted(self, storage: Storage) -> None:
+        storage.publish(draft("news", "m1", {"a": 1, "b": 2}), draft("news", "m2", 2), at=1_000.0)
+        trim_all(storage, Retention(0, None), self.NOW)
+        assert storage.sequences() == []
+
+    def test_is_a_duplicate_with_its_old_place(self, storage: Storage) -> None:
+        (published,) = storage.publish(draft("news", "m1", raw='{"b":2, "a":1}'), at=1_119.0)
+        assert published.duplicate
+        assert (published.message.sequence, published.message.timestamp) == (1, 1_000.0)
+        assert storage.sequences() == []
+
+    def test_other_content_is_another_message(self, storage: Storage) -> None:
+        known = draft("news", "m1", {"a": 1, "b": 2})
+        others = (
+            draft("news", "m1", {"a": 1}, fingerprint=known.fingerprint),
+            draft("news", "m1", {"a": 1, "b": 2}, "bob", fingerprint=known.fingerprint),
+            draft("news", "m3", {"a": 1, "b": 2}),
+            draft("other", "m1", {"a": 1, "b": 2}),
+        )
+        assert not any(each.duplicate for each in storage.publish(*others, at=1_001.0))
+
+    def test_is_a_message_behind_the_window(self, storage: Storage) -> None:
+        (published,) = storage.publish(draft("news", "m2", 2), at=1_000.5 + WINDOW)
+        assert (published.duplicate, published.message.sequence) == (False, 3)
+
+    def test_is_forgotten_after_the_window(self, storage: Storage) -> None:
+        assert trim_all(storage, Retention(0, None), 1_000.0 + WINDOW) == 0
+        assert trim_all(storage, Retention(0, None), 1_000.5 + WINDOW, step=1) == 2
+        assert trim_all(storage, Retention(0, None), 1_000.5 + WINDOW) == 0
+
+
+class TestLosses:
+    """Which deleted messages a consumer wanted and had not confirmed."""
+
+    def want(self, storage: Storage, consumer: str, *topics: str) -> None:
+        storage.commit(interests=tuple(Interest(consumer, topic) for topic in topics))
+
+    def lost(self, storage: Storage, consumer: str = "c", topic: str = "news") -> tuple[int, int]:
+        loss = storage.reader.loss(consumer, topic)
+        assert (loss.consumer, loss.topic) == (consumer, topic)
+        return loss.total, loss.told
+
+    def confirm(self, storage: Storage, *sequences: int, consumer: str = "c") -> None:
+        ids = {m.sequence: m.message_id for m in storage.log("news")}
+        storage.claim(*(Claim(consumer, "news", ids[n], n) for n in sequences))
+
+    def announce(self, storage: Storage) -> None:
+        loss = storage.reader.loss("c", "news")
+        storage.writer.commit(Batch(at=1.0, deliveries=[loss]))
+
+    @pytest.mark.parametrize("step", [1, 3, 100])
+    def test_are_what_was_not_confirmed(self, storage: Storage, step: int) -> None:
+        self.want(storage, "c", "news")
+        publish(storage, 10)
+        self.confirm(storage, 1, 3, 9)
+        self.confirm(storage, 2, consumer="d")
+        assert self.lost(storage) == (0, 0)
+        trim_all(storage, Retention(6, None), step=step)
+        assert self.lost(storage) == (2, 0)
+        trim_all(storage, Retention(0, None), step=step)
+        assert self.lost(storage) == (7, 0)
+        assert self.lost(storage, "d") == (0, 0)
+        assert self.lost(storage, "nobody") == self.lost(storage, topic="nothing") == (0, 0)
+
+    def test_are_none_where_all_was_confirmed(self, storage: Storage) -> None:
+        self.want(storage, "c", "news")
+        publish(storage, 4)
+        self.confirm(storage, 1, 2, 3, 4)
         trim_all(storage, Retention(0, None))
-        (published,) = storage.publish(draft("news", "1000.0 0", "word0"))
-        assert (published.duplicate, published.message.sequence) == (False, 2)
+        assert self.lost(storage) == (0, 0)
+
+    @pytest.mark.parametrize("step", [1, 2, 100])
+    @pytest.mark.parametrize("wanted", ["news", "ne*", "*"])
+    def test_begin_with_the_interest(self, storage: Storage, step: int, wanted: str) -> None:
+        publish(storage, 4)
+        publish(storage, 4, "other")
+        self.confirm(storage, 1, 4)
+        self.want(storage, "c", wanted)
+        trim_all(storage, Retention(2, None), step=step)
+        assert self.lost(storage) == (0, 0)
+        publish(storage, 4, at=1_001.0)
+        self.confirm(storage, 6)
+        trim_all(storage, Retention(1, None), step=step)
+        assert self.lost(storage) == (2, 0)
+
+    def test_begin_with_the_first_of_several_interests(self, storage: Storage) -> None:
+        for n, wanted in enumerate(["ne*", "news", "*"]):
+            publish(storage, 2, at=1_000.0 + n)
+            self.want(storage, "c", wanted)
+        trim_all(storage, Retention(0, None), step=1)
+        assert self.lost(storage) == (4, 0)
+
+    def test_of_an_interest_between_two_steps(self, storage: Storage) -> None:
+        publish(storage, 3)
+        trim_all(storage, Retention(0, None))
+        self.want(storage, "c", "news")
+        publish(storage, 3, at=1_001.0)
+        trim_all(storage, Retention(1, None))
+        assert self.lost(storage) == (2, 0)
+
+    def test_of_many_who_came_at_once(self, storage: Storage) -> None:
+        """Each step looks at a few of them only."""
+        publish(storage, 3)
+        for name in range(25):
+            self.want(storage, f"c{name}", "news", "n*")
+        publish(storage, 3, at=1_001.0)
+        trim_all(storage, Retention(1, None), step=4)
+        assert storage.sequences() == [6]
+        assert {self.lost(storage, f"c{name}") for name in range(25)} == {(2, 0)}
+
+    def test_are_known_once_something_is_confirmed_behind_the_announcement(
+        self, storage: Storage
+    ) -> None:
+        self.want(storage, "c", "news")
+        publish(storage, 6)
+        trim_all(storage, Retention(4, None))
+        self.announce(storage)
+        assert self.lost(storage) == (2, 0)  # it may not have arrived
+        trim_all(storage, Retention(3, None))
+        self.confirm(storage, 6)
+        assert self.lost(storage) == (3, 2)  # the third was not announced
+        self.announce(storage)
+        self.confirm(storage, 6)  # says nothing new
+        assert self.lost(storage) == (3, 2)
+        self.confirm(storage, 5, consumer="d")
+        assert self.lost(storage) == (3, 2)
+        self.confirm(storage, 5)
+        assert self.lost(storage) == (3, 3)
+
+    def test_a_confirmation_in_the_same_transaction_says_nothing(self, storage: Storage) -> None:
+        self.want(storage, "c", "news")
+        publish(storage, 3)
+        trim_all(storage, Retention(2, None))
+        loss = storage.reader.loss("c", "news")
+        claim = Claim("c", "news", "1000.0 2", 3)
+        storage.writer.commit(Batch(at=1.0, claims=[claim], deliveries=[loss]))
+        assert self.lost(storage) == (1, 0)
+
+    def test_are_counted_right_in_any_order(self, storage: Storage) -> None:
+        dice = random.Random(11)
+        wanted: dict[str, int] = {}
+        confirmed: set[tuple[str, int]] = set()
+        last = 0
+        for turn in range(120):
+            consumer = dice.choice(["c", "d", "e"])
+            match dice.randrange(5):
+                case 0:
+                    self.want(storage, consumer, dice.choice(["news", "n*", "*"]))
+                    wanted.setdefault(consumer, last)
+                case 1 | 2:
+                    publish(storage, dice.randrange(1, 5), at=1_000.0 + turn)
+                    last = storage.reader.position("news").sequence
+                case 3:
+                    there = storage.sequences()
+                    some = dice.sample(there, min(3, len(there)))
+                    self.confirm(storage, *some, consumer=consumer)
+                    confirmed |= {(consumer, n) for n in some}
+                case 4:
+                    keep = dice.randrange(8)
+                    trim_all(storage, Retention(keep, None), step=dice.randrange(1, 9))
+            first = storage.reader.position("news").first
+            for name, since in wanted.items():
+                gone = {n for n in range(since + 1, first) if (name, n) not in confirmed}
+                assert self.lost(storage, name) == (len(gone), 0)
 
 
 def test_whatever_is_published_and_trimmed_the_log_is_one_run(storage: Storage) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from python_pubsub_server.model import Claim, Edge, Interest, TopicPosition, TopicSummary
-from python_pubsub_server.storage.database import open_database
+from python_pubsub_server.storage.database import Retention, open_database
 from stories import WINDOW, Storage, content, draft
 
 Pages = Callable[[Callable[[int | None], list[tuple[int, Any]]]], list[Any]]
@@ -31,7 +31,7 @@ def test_a_batch_of_any_size_is_stored_whole(storage: Storage, size: int) -> Non
     storage.publish(*drafts)
     found = [m for topic in range(7) for m in storage.log(f"topic {topic}", 0, size)]
     assert {m.message_id: content(m) for m in found} == {str(n): {"n": n} for n in range(size)}
-    assert sum(edge.count for edge in storage.reader.publish_edges(100)) == size
+    assert sum(edge.count for edge in storage.reader.publish_edges(100, 0.0)) == size
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ class TestDeduplication:
     def test_duplicates_are_not_counted(self, storage: Storage) -> None:
         storage.publish(draft(), at=1000.0)
         storage.publish(draft(), at=1001.0)
-        assert storage.reader.publish_edges(9) == [Edge("ann", "news", 1, 1000.0)]
+        assert storage.reader.publish_edges(9, 0.0) == [Edge("ann", "news", 1, 1000.0)]
 
     def test_it_can_be_off(self, database_url: str) -> None:
         storage = Storage(open_database(database_url, deduplication_seconds=0))
@@ -142,7 +142,7 @@ class TestConsumptions:
         claim = Claim("bo", "news", "m1", 1)
         assert storage.claim(claim, claim, Claim("bo", "news", "m1")) == [1, 0, 0]
         assert storage.claim(claim, at=3000.0) == [0]
-        assert storage.reader.consume_edges(9) == [Edge("bo", "news", 1, 2000.0)]
+        assert storage.reader.consume_edges(9, 0.0) == [Edge("bo", "news", 1, 2000.0, 0)]
 
     def test_each_consumer_counts_for_itself(self, storage: Storage) -> None:
         storage.publish(draft())
@@ -166,7 +166,7 @@ class TestConsumptions:
     ) -> None:
         storage.publish(draft())
         assert storage.claim(claim, Claim("bo", "news", "m1")) == [None, 1]
-        assert storage.reader.consume_edges(9) == [Edge("bo", "news", 1, 2000.0)]
+        assert storage.reader.consume_edges(9, 0.0) == [Edge("bo", "news", 1, 2000.0, 0)]
 
     def test_a_message_can_be_claimed_in_the_batch_that_stores_it(self, storage: Storage) -> None:
         committed = storage.commit(drafts=(draft(),), claims=(Claim("bo", "news", "m1"),))
@@ -185,13 +185,38 @@ class TestTotals:
             TopicSummary("b", 1, 1, 1, 1000.0),
         ]
 
-    def test_edges_come_most_recent_first(self, storage: Storage) -> None:
+    def test_edges_that_are_out_of_use_come_most_recent_first(self, storage: Storage) -> None:
         storage.publish(draft("a"), at=1.0)
         storage.publish(draft("b"), at=2.0)
         storage.publish(draft("a", "m2"), at=3.0)
         edges = [Edge("ann", "a", 2, 3.0), Edge("ann", "b", 1, 2.0)]
-        assert storage.reader.publish_edges(9) == edges
-        assert storage.reader.publish_edges(1) == edges[:1]
+        assert storage.reader.publish_edges(9, 4.0) == edges
+        assert storage.reader.publish_edges(1, 4.0) == edges[:1]
+
+    def test_edges_that_are_in_use_keep_their_order(self, storage: Storage) -> None:
+        storage.publish(draft("old"), at=1.0)
+        storage.publish(draft("a", producer="bob"), draft("a"), draft("b"), at=10.0)
+        storage.claim(Claim("bo", "a", "m1"), at=10.0)
+        storage.claim(Claim("bo", "b", "m1"), at=11.0)
+        for at, topic in ((12.0, "b"), (13.0, "a")):
+            storage.publish(draft(topic, f"at {at}"), at=at)
+            found = [(edge.name, edge.topic) for edge in storage.reader.publish_edges(9, 10.0)]
+            assert found == [("ann", "a"), ("bob", "a"), ("ann", "b"), ("ann", "old")]
+            assert [edge.topic for edge in storage.reader.consume_edges(9, 10.0)] == ["a", "b"]
+        assert len(storage.reader.publish_edges(3, 10.0)) == 3
+
+    def test_a_consumer_lags_by_what_came_after_what_it_confirmed(self, storage: Storage) -> None:
+        storage.publish(*(draft(message_id=f"m{n}", message=n) for n in range(1, 6)))
+        storage.claim(Claim("bo", "news", "m2"), Claim("cy", "news", "m4"), at=5.0)
+        storage.claim(Claim("bo", "news", "m1"), Claim("bo", "news", "m3"), at=6.0)
+        edges = storage.reader.consume_edges(9, 0.0)
+        assert edges == [Edge("bo", "news", 3, 6.0, 2), Edge("cy", "news", 1, 5.0, 1)]
+
+    def test_who_wanted_what_is_known_latest_first(self, storage: Storage) -> None:
+        storage.commit(interests=(Interest("bo", "news"),), at=1.0)
+        storage.commit(interests=(Interest("cy", "a*"), Interest("bo", "news")), at=2.0)
+        assert storage.reader.interests(9) == [Interest("cy", "a*"), Interest("bo", "news")]
+        assert storage.reader.interests(1) == [Interest("cy", "a*")]
 
     def test_an_empty_log(self, storage: Storage) -> None:
         reader = storage.reader
@@ -201,6 +226,13 @@ class TestTotals:
         assert (reader.topics(), reader.positions("*"), storage.log("news")) == ([], [], [])
         assert storage.found() == storage.found("x") == []
         assert reader.consumptions(9, topic="news", consumer="bo") == []
+
+    def test_the_last_timestamp_stays_when_its_message_goes(self, storage: Storage) -> None:
+        storage.publish(draft(), at=7.0)
+        while storage.writer.trim(Retention(0, None), 8.0, 10):
+            pass
+        assert storage.sequences() == []
+        assert storage.reader.last_timestamp() == 7.0
 
     def test_the_last_timestamp_is_that_of_the_newest_message(self, storage: Storage) -> None:
         storage.publish(draft("a"), at=5.0)

@@ -52,10 +52,10 @@ test("the backoff grows, is bounded, and spreads over its whole range", () => {
 });
 
 test("the socket's URL keeps the path and the query of the server's", () => {
-  assert.equal(socketUrl("http://h:1"), "ws://h:1/socket.io/?EIO=4&transport=websocket");
+  assert.equal(socketUrl("http://h:1"), "ws://h:1/socket.io/?EIO=4&transport=websocket&envelope=true");
   assert.equal(
     socketUrl("https://h/pub?access_token=a"),
-    "wss://h/pub/socket.io/?access_token=a&EIO=4&transport=websocket",
+    "wss://h/pub/socket.io/?access_token=a&EIO=4&transport=websocket&envelope=true",
   );
   assert.throws(() => socketUrl("not a url"), TypeError);
 });

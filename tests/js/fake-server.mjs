@@ -11,7 +11,7 @@ export class FakeServer {
   handshakes = []; // {namespace, auth}
   connections = [];
   answers = { subscribe: confirmed, unsubscribe: () => ({ status: "ok" }) };
-  replays = []; // sent between the next request and its acknowledgement
+  replays = []; // messages, or [event, value]: sent between the next request and its acknowledgement
   acceptNamespace = () => true;
   pingInterval = 25_000;
   #waiters = [];
@@ -82,7 +82,10 @@ export class FakeServer {
       const [event, value] = JSON.parse(body);
       const answer = this.answers[event]?.(value);
       if (event === "subscribe" && answer?.status === "ok") this.emit("subscribed", answer);
-      for (const replayed of this.replays.splice(0)) this.emit("message", replayed);
+      for (const replayed of this.replays.splice(0)) {
+        if (Array.isArray(replayed)) this.emit(...replayed);
+        else this.emit("message", replayed);
+      }
       if (answer !== undefined && id) socket.send(`43${place}${id}${JSON.stringify([answer])}`);
       this.#hear({ connection, namespace: path ?? "/", event, value });
     }
@@ -137,8 +140,8 @@ export async function connect(t, server, options = {}) {
 /** The next value of an event for which `test` holds; events: as they come. */
 export function next(emitter, event, test = () => true) {
   return new Promise((resolve) => {
-    const off = emitter.on(event, (value) => {
-      if (!test(value)) return;
+    const off = emitter.on(event, (value, ...more) => {
+      if (!test(value, ...more)) return;
       off();
       resolve(value);
     });

@@ -103,3 +103,20 @@ test("a position of another log is said to be lost", options, async (t) => {
   await client.subscribe("js-epoch", { after: 12, epoch: "11111111-2222-4333-8444-555555555555" });
   assert.equal((await unrecovered).topic, "js-epoch");
 });
+
+test("another client goes on where one stands, new topics of a pattern included", options, async (t) => {
+  const one = open(t);
+  const first = next(one, "message");
+  await one.subscribe(["js-place", "js-place-host:*"]);
+  await one.publish(publication("js-place", 1));
+  await first;
+  const { topics, place } = one;
+  one.close();
+  const publisher = open(t);
+  await publisher.publish(publication("js-place", 2));
+  await publisher.publish(publication("js-place-host:new", 3));
+  const other = open(t);
+  const messages = collected(other);
+  await other.subscribe(topics, place);
+  assert.deepEqual(messages.map(({ message }) => message).sort(), [2, 3]);
+});

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from server import RunningServer
+from server import RunningServer, environment
 
 pytestmark = pytest.mark.javascript
 
 HERE = Path(__file__).resolve().parent
 FILES = sorted(path.name for path in HERE.glob("*.test.mjs"))
+PACKAGES = ("ws", "typescript")
 INSTALL_TIMEOUT = 120
 RUN_TIMEOUT = 120
 
@@ -26,7 +27,7 @@ def node() -> str:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("Node and npm are not installed")
-    if not (HERE / "node_modules" / "ws").is_dir():
+    if not all((HERE / "node_modules" / name).is_dir() for name in PACKAGES):
         installed = subprocess.run(
             [npm, "ci", "--ignore-scripts"],
             cwd=HERE,
@@ -49,9 +50,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 @pytest.mark.parametrize("file", FILES)
 def test_javascript(node: str, server: RunningServer, file: str) -> None:
     run = subprocess.run(
-        [node, "--test", "--test-timeout=30000", file],
+        [node, "--test", "--test-timeout=100000", file],
         cwd=HERE,
-        env=os.environ | {"PUBSUB_URL": server.url},
+        env=environment(PUBSUB_URL=server.url, SERVER_PYTHON=sys.executable),
         capture_output=True,
         text=True,
         timeout=RUN_TIMEOUT,

@@ -29,12 +29,14 @@ class InlineClient(socketio.Client):  # type: ignore[misc]
 class Client:
     """A Socket.IO client that keeps what it gets until a test asks for it."""
 
-    def __init__(self, url: str, transports: tuple[str, ...] = ("websocket",)) -> None:
+    def __init__(
+        self, url: str, transports: tuple[str, ...] = ("websocket",), auth: Any = None
+    ) -> None:
         self.http = requests.Session()
         self.sio = InlineClient(reconnection=False, handle_sigint=False, http_session=self.http)
         self.events: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.sio.on("*", lambda event, *arguments: self.events.put((event, *arguments)))
-        self.sio.connect(url, transports=list(transports), wait_timeout=TIMEOUT)
+        self.sio.connect(url, auth=auth, transports=list(transports), wait_timeout=TIMEOUT)
 
     def __enter__(self) -> Client:
         return self

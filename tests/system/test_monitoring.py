@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 from server import RunningServer
 from system.clients import Client, RawClient
-
-START = "42/monitoring,"
-
-
-@contextmanager
-def dashboard(url: str) -> Iterator[RawClient]:
-    with RawClient(url, "/monitoring") as client:
-        client.send(START + '7["subscribe_to_updates"]')
-        assert client.next() == '43/monitoring,7[{"status":"ok"}]'
-        yield client
-
-
-def event(client: RawClient, name: str, topic: str) -> Any:
-    """The argument of the next such event of a topic; others are passed over."""
-    while True:
-        packet = client.next()
-        assert packet.startswith(START), packet
-        found, argument = json.loads(packet.removeprefix(START))
-        if found == name and argument.get("topic", topic) == topic:
-            return argument
+from system.dashboards import START, dashboard, event
 
 
 def test_a_dashboard_sees_what_happens(server: RunningServer) -> None:
@@ -65,6 +44,38 @@ def test_a_subscriber_on_the_main_namespace_hears_nothing_of_it(server: RunningS
         assert client.next("unsubscribed")["topics"] == ["mine"]
 
 
+def test_a_dashboard_hears_of_the_servers_warnings_also_of_earlier_ones(tmp_path: Path) -> None:
+    with RunningServer(tmp_path, outbound_bytes=65_536) as server:
+        with dashboard(server.url) as watching:
+            with RawClient(server.url) as slow:
+                slow.send('420["subscribe", "heap"]')
+                slow.next()
+                number = 0
+                while "closed_as_slow" not in server.log:
+                    number += 1
+                    server.publish("heap", "x" * 500_000, message_id=str(number))
+            told = event(watching, "server_error", "")
+            assert (told["level"], told["event"]) == ("warning", "closed_as_slow")
+        with dashboard(server.url) as later:
+            assert event(later, "server_error", "") == told
+
+
+def test_what_a_consumer_has_not_confirmed_is_counted(server: RunningServer) -> None:
+    with Client(server.url) as client:
+        client.subscribe("owed", "owed:*", consumer="debtor")
+        for number in range(3):
+            server.publish("owed", number, message_id=str(number))
+        server.publish("owed:more", 1)
+        claim = {"consumer": "debtor", "topic": "owed", "message_id": "1"}
+        assert client.call("consumed", claim)["recorded"] == 1
+        (found,) = server.get("/monitoring/clients", consumer="debtor")
+        unconsumed = {each["topic"]: each["unconsumed"] for each in found["subscriptions"]}
+        assert unconsumed == {"owed": 2, "owed:*": 1}
+        assert found["address"] == "127.0.0.1"
+        assert found["backlog_bytes"] >= 0
+        assert found["connected_at"] <= found["subscriptions"][0]["connected_at"]
+
+
 def test_a_dashboard_that_goes_away_costs_nothing_more(server: RunningServer) -> None:
     clients = server.get("/api/health")["websocket_clients"]
     with dashboard(server.url):
@@ -83,3 +94,17 @@ def test_what_was_published_is_in_the_activity(server: RunningServer) -> None:
         assert len(busy["counts"]) == len(report["others"]) == slots
     refused = server.http.get(server.url + "/graph/activity?window=year", timeout=30)
     assert refused.status_code == 400
+
+
+def test_a_dashboard_asks_for_the_nodes(server: RunningServer) -> None:
+    with RawClient(server.url, "/monitoring") as client:
+        client.send(START + '1["request_nodes_status"]')
+        acknowledged = client.next()
+        (node,) = json.loads(acknowledged.removeprefix("43/monitoring,1"))[0]["nodes"]
+        assert node["status"] == "up"
+        answered = json.loads(client.next().removeprefix(START))
+        assert answered == ["nodes_status_response", {"nodes": [node]}]
+        client.send(START + '["request_cluster_status"]')
+        name, status = json.loads(client.next().removeprefix(START))
+        assert name == "cluster_status_response"
+        assert (status["status"], status["nodes_total"], status["nodes_up"]) == ("healthy", 1, 1)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 
+from engines import sqlite_url
 from server import ROOT, RunningServer, environment, serve_command
 from system.clients import Client
 
@@ -149,7 +150,7 @@ def test_acknowledged_events_survive_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_stop_says_goodbye_to_clients_and_leaves_one_file(tmp_path: Path) -> None:
-    with RunningServer(tmp_path) as server:
+    with RunningServer(tmp_path, database_url=sqlite_url(tmp_path)) as server:
         with Client(server.url) as one, Client(server.url, ("polling",)) as other:
             gone = [threading.Event(), threading.Event()]
             for client, event in zip((one, other), gone, strict=True):
@@ -294,7 +295,7 @@ def test_a_database_that_is_not_ours_to_change_is_left_alone(
         ({"database_url": "oracle://x"}, {}, ("DATABASE_URL", "sqlite:///")),
         ({}, {"PUBSUB_LOG_LEVEL": "loud"}, ("PUBSUB_LOG_LEVEL", "'loud'", "info")),
         ({}, {"PUBSUB_PROT": "5000"}, ("PUBSUB_PROT", "PUBSUB_PORT")),
-        ({}, {"PUBSUB_JWT_SECRET": "s" * 40}, ("PUBSUB_JWT_SECRET",)),
+        ({}, {"PUBSUB_JWT_SECRET": "s" * 20}, ("PUBSUB_JWT_SECRET",)),
     ],
 )
 def test_a_wrong_setting_is_said(
@@ -315,7 +316,8 @@ def test_an_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_two_servers_that_start_at_once_share_one_database(tmp_path: Path) -> None:
-    servers = [RunningServer(tmp_path, log_level="info") for _ in range(2)]
+    settings = {"database_url": sqlite_url(tmp_path), "log_level": "info"}
+    servers = [RunningServer(tmp_path, **settings) for _ in range(2)]
     try:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(RunningServer.start, servers))

@@ -11,7 +11,7 @@ from typing import Any
 
 import websocket
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0  # of what ends by itself in a moment: the machine may be busy
 
 # What a client sees when its server is killed.
 Gone = (OSError, websocket.WebSocketException)

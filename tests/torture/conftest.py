@@ -5,6 +5,23 @@ import random
 import pytest
 
 from .amount import AMOUNT
+from .tally import KEY, Tally
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    found = config.stash.get(KEY, None)
+    if found is not None:
+        terminalreporter.section("torture")
+        for line in found.lines():
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """What is counted here is told at the end of the run."""
+    return request.config.stash.setdefault(KEY, Tally())
 
 
 @pytest.fixture

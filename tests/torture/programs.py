@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from .clients import Gone, Link, Worker
+from .clients import TIMEOUT, Gone, Link, Worker
 
 WINDOW = 8  # publishes that a Socket.IO publisher leaves unanswered
 
@@ -54,7 +54,7 @@ class HttpPublisher(Publisher):
         while True:
             assert self.is_up.wait(30)
             try:
-                response = http.post(self.url + "/publish", json=draft, timeout=30)
+                response = http.post(self.url + "/publish", json=draft, timeout=TIMEOUT)
             except requests.RequestException:
                 continue
             if response.status_code == 200:

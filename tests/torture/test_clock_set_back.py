@@ -58,6 +58,20 @@ def test_deduplication_neither_forgets_nor_lasts_an_hour(tmp_path: Path, durabil
     in_a_world(tmp_path, durability, tell)
 
 
+def test_deduplication_stays_right_when_nothing_is_left(tmp_path: Path, durability: str) -> None:
+    def tell(world: World) -> None:
+        world.publish(draft("t", "m1"))
+        assert world.trim(messages=0) == 1
+        world.clocks.set_back(HOUR)
+        world.restart()
+        world.clocks.advance(119.0)
+        assert world.publish(draft("t", "m1"))[0].duplicate
+        world.clocks.advance(2.0)
+        assert not world.publish(draft("t", "m1"))[0].duplicate
+
+    in_a_world(tmp_path, durability, tell)
+
+
 def test_retention_neither_stops_nor_takes_what_is_young(tmp_path: Path, durability: str) -> None:
     def tell(world: World) -> None:
         world.publish(draft("t", "old"))

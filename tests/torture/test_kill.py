@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 from server import RunningServer
 
 from .amount import amount
+from .clients import TIMEOUT
 from .programs import (
     ConfirmingConsumer,
     Consumer,
@@ -21,8 +22,9 @@ from .programs import (
     ResumingConsumer,
     SocketPublisher,
 )
+from .tally import Tally
 
-KILLS = amount(short=3, full=100)
+KILLS = amount(short=3, full=50)  # with each durability
 MOST_BETWEEN = amount(short=400, full=250)  # answers between two kills
 TOPICS = ["host:a", "host:b", "jobs"]
 PATTERNS = ["host:*", "jobs"]
@@ -95,7 +97,7 @@ class Story:
         counted: Counter[tuple[str, str, str]] = Counter()
         url = self.server.url + "/consumptions?limit=1000"
         while url:
-            response = self.server.http.get(url, timeout=30)
+            response = self.server.http.get(url, timeout=TIMEOUT)
             counted.update((c["consumer"], c["topic"], c["message_id"]) for c in response.json())
             found = response.links.get("next")
             url = urljoin(self.server.url, found["url"]) if found else ""
@@ -103,7 +105,7 @@ class Story:
 
 
 def test_nothing_answered_is_lost_or_doubled_by_kills(
-    tmp_path: Path, durability: str, dice: random.Random
+    tmp_path: Path, durability: str, dice: random.Random, tally: Tally
 ) -> None:
     with RunningServer(tmp_path, durability=durability, log_level="info") as server:
         story = Story(server)
@@ -112,11 +114,20 @@ def test_nothing_answered_is_lost_or_doubled_by_kills(
             # Now and then at once: while the programs are still coming back.
             answers = 0 if dice.random() < 0.2 else dice.randint(1, MOST_BETWEEN)
             story.kill_after(answers, dice.choice(story.publishers))
+            tally.add(kills_of_the_server=1)
         positions = story.come_to_rest()
         logs = {topic: story.log(topic) for topic in TOPICS}
         consumptions = story.consumptions()
         links = server.get("/graph/state")["links"]
 
+    tally.add(
+        messages_published_and_answered_between_kills=sum(map(len, logs.values())),
+        messages_heard_by_resuming_and_confirming_consumers=sum(
+            len(heard) for consumer in story.consumers for heard in consumer.heard.values()
+        ),
+        connections_of_those_consumers=sum(each.connections for each in story.consumers),
+        confirmations_recorded=sum(consumptions.values()),
+    )
     check_log(logs, story.publishers)
     assert positions == {topic: len(log) for topic, log in logs.items()}
     for consumer in story.consumers:

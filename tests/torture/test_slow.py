@@ -20,6 +20,7 @@ from server import RunningServer, environment, serve_command
 
 from .amount import amount
 from .clients import Link
+from .tally import Tally
 
 OUTBOUND = 200_000
 SIZE = 20_000
@@ -61,7 +62,7 @@ def receive(link: Link, last: int, end: int) -> int:
 
 
 def test_who_stops_reading_is_closed_as_slow_and_misses_nothing(
-    tmp_path: Path, any_durability: str
+    tmp_path: Path, any_durability: str, tally: Tally
 ) -> None:
     options: dict[str, Any] = {"durability": any_durability, "log_level": "info"}
     with RunningServer(tmp_path, outbound_bytes=OUTBOUND, **options) as server, ExitStack() as open:
@@ -92,6 +93,7 @@ def test_who_stops_reading_is_closed_as_slow_and_misses_nothing(
         joined = resumed.subscribe("slow 0", ["t"], after=7)
         assert joined["topics"][0]["recovered"] is True
         assert receive(resumed, 7, MESSAGES) == MESSAGES
+        tally.add(connections_that_stopped_reading=SLOW, messages_sent_to_them=MESSAGES)
         # The ledger is written behind the delivery.
         server.until(lambda: verdict(server, "slow 0", MESSAGES) == "delivered")
 
@@ -121,7 +123,9 @@ def stopped_client(server: RunningServer) -> Iterator[None]:
         client.stdout.close()
 
 
-def test_who_does_not_answer_pings_is_gone_and_the_others_stay(tmp_path: Path) -> None:
+def test_who_does_not_answer_pings_is_gone_and_the_others_stay(
+    tmp_path: Path, tally: Tally
+) -> None:
     with patch.object(server_module, "serve_command", with_quick_pings):
         running = RunningServer(tmp_path, log_level="info").start()
     with ExitStack() as open:
@@ -135,6 +139,7 @@ def test_who_does_not_answer_pings_is_gone_and_the_others_stay(tmp_path: Path) -
                 publish(running, 1, last)
                 last = receive(good, last, last + 1)
             assert listening(running) == {"good"}
+            tally.add(connections_that_fell_silent=1)
             publish(running, 1, last)
             assert receive(good, last, last + 1) == last + 1
         explained = running.get("/topics/t/explain", consumer="half open", sequence=last + 1)

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from loops import run_on_loop
-from python_pubsub_server import subscribing
+from python_pubsub_server import replaying
 from python_pubsub_server.errors import Unavailable
 from python_pubsub_server.runtime import Runtime
 
@@ -35,7 +35,7 @@ def test_what_is_trimmed_during_a_replay_is_not_skipped_silently(
                     world.trim(messages=keep)
 
         slow = Recorder("slow", trim_at_the_third_page)
-        with patch.object(subscribing, "PAGE", 3), pytest.raises(Unavailable, match="trimmed"):
+        with patch.object(replaying, "PAGE", 3), pytest.raises(Unavailable, match="trimmed"):
             world.subscribe(slow, wanting("ann", "t", after=0))
         assert slow.closed is not None
         last = slow.sequences("t")[-1]

@@ -13,9 +13,9 @@ from unittest.mock import patch
 from msgspec import Raw
 
 from python_pubsub_server import node as node_module
-from python_pubsub_server.auth import Identity
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.config import Settings
+from python_pubsub_server.identity import Identity
 from python_pubsub_server.model import Claim, Draft, Published
 from python_pubsub_server.node import Node
 from python_pubsub_server.runtime import Event, Runtime
@@ -115,13 +115,18 @@ class World:
         self.node.subscribing.disconnect(connection)
 
     def trim(self, messages: int = 10**9, seconds: float | None = None) -> int:
-        """Trim to the end what this retention would; how many went."""
-        retention, trimmed = Retention(messages, seconds), 0
-        while step := self.node.journal.upkeep(
+        """Trim to the end what this retention would; how many messages went."""
+        retention, before = Retention(messages, seconds), self.retained()
+        while self.node.journal.upkeep(
             lambda writer: writer.trim(retention, self.node.clock.now(), 5)
         ):
-            trimmed += step
-        return trimmed
+            pass
+        return before - self.retained()
+
+    def retained(self) -> int:
+        """How many messages the log has."""
+        topics = self.node.readers.read(lambda reader: reader.topics())
+        return sum(topic.messages for topic in topics)
 
     def sequences(self, topic: str) -> list[int]:
         page = self.node.history.page(ANYONE, topic, 0, 100_000)

@@ -136,7 +136,7 @@ class Page:
 
     def press(self, key: str, *, ctrl: bool = False) -> None:
         """Press and release a key (`Tab`, `Enter`, …), with the real keyboard events."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32}
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
         event = {
             "key": key,
             "code": "Space" if key == " " else key,
@@ -174,15 +174,21 @@ class Page:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._devtools.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.prefer(dark=dark)
+
+    def prefer(self, *, dark: bool = False, reduced_motion: bool = False) -> None:
+        """What the reader wants of every page."""
+        wishes = {
+            "prefers-color-scheme": "dark" if dark else "light",
+            "prefers-reduced-motion": "reduce" if reduced_motion else "no-preference",
+        }
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self._devtools.call("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self, path: Path) -> None:
-        """Save the whole page as a PNG."""
+        """Save what the window shows as a PNG."""
         self._devtools.call("Emulation.setScrollbarsHidden", hidden=True)
-        result = self._devtools.call(
-            "Page.captureScreenshot", format="png", captureBeyondViewport=True
-        )
+        result = self._devtools.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(result["data"]))
 
     def close(self) -> None:
@@ -192,14 +198,18 @@ class Page:
 
 
 class Browser:
-    """`with Browser(path) as browser:` is a Chromium with a profile of its own, gone afterwards."""
+    """`with Browser(path) as browser:` is a Chromium with a profile of its own, gone afterwards.
 
-    def __init__(self, executable: str) -> None:
+    With `core` it runs on that core only.
+    """
+
+    def __init__(self, executable: str, *, core: int | None = None) -> None:
         self._profile = tempfile.TemporaryDirectory(
             prefix="pubsub-chromium-", ignore_cleanup_errors=True
         )
+        pinning = [] if core is None else ["taskset", "--cpu-list", str(core)]
         self._process = subprocess.Popen(
-            [executable, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            [*pinning, executable, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

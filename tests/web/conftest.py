@@ -43,3 +43,19 @@ def open_page(browser: Browser, server: RunningServer) -> Iterator[Callable[[str
     for page in pages:
         page.close()
     assert errors == []
+
+
+@pytest.fixture
+def open_panel(open_page: Callable[[str], Page]) -> Iterator[Callable[..., Page]]:
+    """Opens the control panel, or a place in it; what this browser remembers of it is forgotten."""
+    pages: list[Page] = []
+
+    def open_panel(place: str = "") -> Page:
+        page = open_page("/control-panel.html" + place)
+        page.wait_for("document.querySelector('#connection').dataset.state === 'connected'")
+        pages.append(page)
+        return page
+
+    yield open_panel
+    for page in pages[:1]:
+        page.evaluate("localStorage.clear()")

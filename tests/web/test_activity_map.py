@@ -59,8 +59,8 @@ def test_one_can_look_at_the_last_minute_hour_and_day(
         choose(activity_map, window)
         activity_map.wait_for(f"{total('zoomed')} === '1'")
         activity_map.wait_for(
-            "(([first, , last]) => Date.parse(last.dateTime) - Date.parse(first.dateTime))"
-            f"(document.querySelectorAll('#activity-axis time')) === {seconds * 1000}"
+            "((marks) => Date.parse(marks.at(-1).dateTime) - Date.parse(marks[0].dateTime))"
+            f"([...document.querySelectorAll('#activity-axis time')]) === {seconds * 1000}"
         )
 
 

@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
-from browser import Page
+from panel import (
+    ITEMS,
+    OpenPanel,
+    beyond_the_phone,
+    publish,
+    subscribe,
+    wait_connected,
+    wait_rows,
+)
 
 from server import RunningServer
 
 pytestmark = pytest.mark.browser
-
-OpenPanel = Callable[[], Page]
-ITEMS = "document.querySelectorAll('#received .item')"
-
-
-@pytest.fixture
-def open_panel(open_page: Callable[[str], Page]) -> OpenPanel:
-    def open_panel() -> Page:
-        page = open_page("/control-panel.html")
-        wait_connected(page)
-        return page
-
-    return open_panel
-
-
-def wait_connected(page: Page) -> None:
-    page.wait_for("document.querySelector('#connection').dataset.state === 'connected'")
-
-
-def publish(page: Page, topic: str, message: str, *, producer: str = "p") -> None:
-    page.fill("#publish-topic", topic)
-    page.fill("#publish-producer", producer)
-    page.fill("#publish-message", message)
-    page.click("#publish-send")
-
-
-def subscribe(page: Page, topics: str, *, consumer: str = "c", after: str = "") -> None:
-    page.fill("#subscribe-consumer", consumer)
-    page.fill("#subscribe-topics", topics)
-    page.fill("#subscribe-after", after)
-    page.click("#subscribe-send")
-    for topic in topics.replace(",", " ").split():
-        label = json.dumps(f"Unsubscribe from {topic}")
-        page.wait_for(
-            f"[...document.querySelectorAll('.chip')].some((chip) => chip.ariaLabel === {label})"
-        )
-
-
-def wait_rows(page: Page, listing: str, *texts: str) -> None:
-    """Wait until one row of a table holds all the texts."""
-    page.wait_for(
-        f"[...document.querySelectorAll('#{listing} tbody tr')].some((row) => "
-        f"{json.dumps(texts)}.every((text) => row.textContent.includes(text)))"
-    )
 
 
 def test_what_one_page_publishes_another_page_shows(open_panel: OpenPanel) -> None:
@@ -161,9 +124,9 @@ def test_missing_fields_are_named(open_panel: OpenPanel) -> None:
 
 def test_a_refusal_of_the_server_is_shown(open_panel: OpenPanel) -> None:
     page = open_panel()
-    publish(page, "a*b", "1")
-    page.wait_for("document.querySelector('#publish-result').textContent.startsWith('invalid: ')")
-    page.fill("#subscribe-topics", "a*b")
+    publish(page, "too-large", json.dumps("x" * 1_100_000))
+    page.wait_for("document.querySelector('#publish-result').textContent.startsWith('too_large: ')")
+    page.fill("#subscribe-topics", " ".join(f"many-{number}" for number in range(1_001)))
     page.click("#subscribe-send")
     page.wait_for("document.querySelector('#subscribe-error').textContent.startsWith('invalid: ')")
 
@@ -268,7 +231,11 @@ def test_publishing_needs_no_mouse(open_panel: OpenPanel) -> None:
     page.press("Enter", ctrl=True)
     page.wait_for(f"{ITEMS}.length === 1")
     page.evaluate("document.querySelector('#received-clear').focus()")
-    page.press("Tab")
+    for reached in ("received-filter", "topic", "confirm"):
+        page.press("Tab")
+        assert page.evaluate("document.activeElement.id || document.activeElement.className") == (
+            reached
+        )
     page.press("Enter")
     page.wait_for("document.querySelector('.item').dataset.state === 'confirmed'")
 
@@ -286,31 +253,28 @@ def test_a_phone_shows_all_without_scrolling_sideways(
     for listing in ("topics", "clients", "messages", "consumptions"):
         wait_rows(page, listing, long)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    beyond = page.evaluate(
-        "[...document.querySelectorAll('body *')].map((each) => each.getBoundingClientRect())"
-        ".filter((box) => box.width > 1 && (box.right > 360 || box.left < 0)).length"
-    )
-    assert beyond == 0
+    assert beyond_the_phone(page) == []
+    page.click("#messages td[data-kind=topic] a")
+    page.wait_for("document.querySelectorAll('#topic-messages .entry').length === 1")
+    page.click("#topic-messages [data-ledger]")
+    page.wait_for("document.querySelectorAll('.ledger tbody tr').length === 1")
+    assert beyond_the_phone(page) == []
 
 
-def test_a_server_that_wants_a_token_is_given_one(open_panel: OpenPanel) -> None:
+def test_every_column_of_the_topics_is_in_sight(
+    open_panel: OpenPanel, server: RunningServer
+) -> None:
     page = open_panel()
-    page.evaluate(
-        """(() => {
-          const real = fetch;
-          const refusal = { status: "error", code: "unauthenticated", message: "who are you?" };
-          globalThis.fetch = (url, options) => options.headers.Authorization === "Bearer secret"
-            ? real(url, options)
-            : Promise.resolve(new Response(JSON.stringify(refusal), { status: 401 }));
-        })()"""
-    )
-    page.wait_for("!document.querySelector('#access').hidden")
-    assert "who are you? (unauthenticated)" in page.text("#topics [data-field=error]")
-    page.fill("#access-token", "secret")
-    page.click("#access button")
-    page.wait_for("document.querySelector('#topics [data-field=error]').textContent === ''")
-    assert page.evaluate("document.querySelector('#access').hidden")
-    wait_connected(page)
+    server.publish("columns", 1).raise_for_status()
+    wait_rows(page, "topics", "columns")
+    for width in (1280, 1600, 3840):
+        page.resize(width, 900)
+        page.wait_for(f"innerWidth === {width}")
+        table = page.evaluate(
+            "(({ scrollWidth, clientWidth }) => [scrollWidth, clientWidth])"
+            "(document.querySelector('#topics .table'))"
+        )
+        assert table[0] <= table[1], width
 
 
 def test_every_field_and_button_has_a_name(open_panel: OpenPanel) -> None:

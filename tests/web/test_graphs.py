@@ -53,18 +53,19 @@ def place_of(page: Page, kind: str, name: str) -> str:
 
 
 def test_who_sends_what_to_whom_appears_as_it_happens(graph: Page, server: RunningServer) -> None:
+    topic = f"live-{graph.evaluate('location.pathname')}"
     with Client(server.url) as client:
-        client.subscribe("live-topic", consumer="live-reader")
-        server.publish("live-topic", 1, producer="live-writer")
+        client.subscribe(topic, consumer="live-reader")
+        server.publish(topic, 1, producer="live-writer")
         for kind, name in (
             ("producer", "live-writer"),
-            ("topic", "live-topic"),
+            ("topic", topic),
             ("consumer", "live-reader"),
         ):
             graph.wait_for(node(kind, name))
-        choose(graph, "topic", "live-topic")
+        choose(graph, "topic", topic)
         graph.wait_for("document.querySelectorAll('#details-edges li').length === 2")
-        claim = {"consumer": "live-reader", "topic": "live-topic", "message_id": "m-1"}
+        claim = {"consumer": "live-reader", "topic": topic, "message_id": "m-1"}
         assert client.call("consumed", claim)["status"] == "ok"
         graph.wait_for(
             "document.querySelector('#details-edges').textContent.includes('1 confirmed')"
@@ -72,9 +73,39 @@ def test_who_sends_what_to_whom_appears_as_it_happens(graph: Page, server: Runni
         shown = graph.text("#details-edges")
         assert "live-writer" in shown
         assert "live-reader" in shown
+        with Client(server.url) as silent:
+            silent.subscribe(topic, consumer="never-confirms")
+            graph.wait_for(node("consumer", "never-confirms"))
+    graph.wait_for("document.querySelector('#details-edges').textContent.includes('not connected')")
+    choose(graph, "consumer", "never-confirms")
     graph.wait_for("document.querySelector('#details-edges').textContent.includes('not connected')")
     graph.click("#details-close")
     assert graph.evaluate("document.querySelector('#details').hidden")
+
+
+def test_an_edge_has_the_colour_of_its_lag(graph: Page, server: RunningServer) -> None:
+    topic = f"lag-{graph.evaluate('location.pathname.length')}"
+    with Client(server.url) as client:
+        client.subscribe(topic, consumer="tardy")
+        server.publish(topic, 0, message_id="first")
+        claim = {"consumer": "tardy", "topic": topic, "message_id": "first"}
+        assert client.call("consumed", claim)["status"] == "ok"
+        graph.wait_for(node("consumer", "tardy"))
+        edge = f"document.querySelector('.edge[data-id=\"consume {len(topic)} {topic} tardy\"]')"
+        graph.wait_for(f"{edge}?.dataset.delay === 'none'")
+        calm = graph.evaluate(f"getComputedStyle({edge}).stroke")
+        bodies = [
+            {"topic": topic, "message_id": f"m{n}", "message": n, "producer": "fast"}
+            for n in range(120)
+        ]
+        server.http.post(server.url + "/publish/batch", json=bodies, timeout=30).raise_for_status()
+        graph.wait_for(f"{edge}.dataset.delay !== 'none'")
+        assert graph.evaluate(f"getComputedStyle({edge}).stroke") != calm
+        choose(graph, "consumer", "tardy")
+        assert "120 not confirmed yet" in graph.text("#details-edges")
+        claim["message_id"] = "m119"
+        assert client.call("consumed", claim)["status"] == "ok"
+        graph.wait_for(f"{edge}.dataset.delay === 'none'")
 
 
 def test_a_message_is_seen_on_its_way(graph: Page, server: RunningServer) -> None:

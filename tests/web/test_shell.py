@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from browser import Page
+from pages import page_paths
 
-from python_pubsub_server.routes import ROUTES
 from server import ROOT
 
 pytestmark = pytest.mark.browser
 
-PAGES = [path for _, path, _ in ROUTES if path.endswith(".html")]
+PAGES = page_paths()
 STATIC = ROOT / "src" / "python_pubsub_server" / "web" / "static"
 PATIENCE = 15.0
 OpenPage = Callable[[str], Page]
@@ -82,7 +82,7 @@ def test_every_page_speaks_french(chooser: Page, open_page: OpenPage, path: str)
         "[...document.querySelectorAll('h1, h2, h3, label')].map((e) => e.textContent.trim())"
     )
     same = {text for text in texts if text in translated}
-    assert same <= {"", "Message", "Messages", "Message JSON"}
+    assert same <= {"", "Message", "Messages", "Message JSON", "Notifications", "general"}
 
 
 def test_the_language_is_that_of_the_browser_until_one_is_chosen(chooser: Page) -> None:
