@@ -76,7 +76,12 @@ def pubsub(durability: str) -> Contender:
         command=pubsub_command,
         missing=nothing_missing,
         version=pubsub_version,
-        environment={"PYTHONPATH": str(SOURCE), "PUBSUB_DURABILITY": durability},
+        environment={
+            "PYTHONPATH": str(SOURCE),
+            "PUBSUB_DURABILITY": durability,
+            # Everything is stored, as the peers do; else batches would measure the trimming, too.
+            "PUBSUB_RETENTION_MESSAGES": "1000000000",
+        },
     )
 
 

@@ -27,7 +27,8 @@ Absolute figures drift by a third with the machine and its neighbours; ratios ho
 
 ## Targets
 
-`pubsub` with its defaults: every message committed with full durability before it is delivered.
+`pubsub` with its defaults, except that nothing is trimmed, as its peers trim nothing: every
+message is committed with full durability before it is delivered.
 A ratio is this server's figure divided by the peer's.
 """
 
@@ -68,6 +69,46 @@ messages, each consumed once; a route may take at most twice as long on the larg
 `python benchmarks/monitoring.py`.
 """
 
+REPLAY = """\
+## Replays
+
+10,000 messages that were published before, replayed to one client, beside the time that publishing
+them took (committed with full durability); then 1,000 clients that reconnect at once and missed 100
+messages each, from the first connection until the last of them has its last message, with the
+server's peak memory before and after. A replay must be five times as fast as the publishes. On its
+own: `python benchmarks/replay.py`.
+"""
+
+CHAT = """\
+## A chat room of a thousand
+
+1,000 users of `/chat/ws`, by one Python program on the generator's core: all join one room at once,
+one of them speaks, all connections are lost, and all join again behind the last message that they
+know. Seconds are until the last user has what the step is about; CPU and megabytes until all is
+told, lists of users and notices of who came included. On its own: `python benchmarks/chat.py`.
+"""
+
+FLOOD = """\
+## A flood of strangers
+
+With authentication on, twenty publishers (200 messages a second together, each counted from when it
+is due) and twenty subscribers; beside them a process that opens connections as fast as what they
+leave of the generator's core allows, 64 at a time, or 1,000 requests that never come to an end.
+Milliseconds are those of the authenticated. On its own: `python benchmarks/flood.py`.
+"""
+
+PAGES = """\
+## The pages under load
+
+5,000 messages a second over 200 topics to 500 subscribed clients (durability `normal`, so that the
+disk does not set the pace), while headless Chromium, without a graphics card and on the generator's
+core, shows one page. Frames are counted by `requestAnimationFrame`.
+The server's figures are percent of a core, each the median of several turns with the page and
+without it, and between what they lay; what a page adds is reckoned for as many messages, turn by
+turn. A page should have 30 frames a second, and add less than 2 %. On its own:
+`python benchmarks/page_costs.py`.
+"""
+
 
 @dataclass(frozen=True)
 class Occasion:
@@ -80,6 +121,17 @@ class Occasion:
     versions: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What is measured beside the workloads, each as a table."""
+
+    replays: str
+    routes: str
+    pages: str
+    chat: str
+    flood: str
+
+
 def sections(rows: Sequence[Row]) -> Iterable[str]:
     for workload in WORKLOADS.values():
         shown = [row for row in rows if row.workload == workload.name]
@@ -88,7 +140,7 @@ def sections(rows: Sequence[Row]) -> Iterable[str]:
             yield workload_table(workload, shown) + "\n"
 
 
-def page(rows: Sequence[Row], monitoring: str, occasion: Occasion) -> str:
+def page(rows: Sequence[Row], tables: Tables, occasion: Occasion) -> str:
     head = INTRODUCTION.format(
         size=MESSAGE_BYTES,
         machine=occasion.machine,
@@ -105,6 +157,22 @@ def page(rows: Sequence[Row], monitoring: str, occasion: Occasion) -> str:
     return "\n".join(
         (
             *(head, target_table(verdicts(rows)), "", "## Figures", ""),
-            *(*sections(rows), MONITORING, monitoring, "", METHOD, "## Versions", "", versions, ""),
+            *(*sections(rows), REPLAY, tables.replays, "", MONITORING, tables.routes, ""),
+            *(
+                CHAT,
+                tables.chat,
+                "",
+                FLOOD,
+                tables.flood,
+                "",
+                PAGES,
+                tables.pages,
+                "",
+                METHOD,
+                "## Versions",
+                "",
+                versions,
+                "",
+            ),
         )
     )

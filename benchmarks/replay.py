@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from process import cores, free_port, running
 MESSAGES = 10_000
 CLIENTS, MISSED = 1_000, 100
 CONTENT = "x" * 100
+LEAST_RATIO = 5  # that a replay must be faster than the publishes were
 TIMEOUT = 120.0
 HANDSHAKE = (
     "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
@@ -139,31 +140,39 @@ def peak_megabytes(pid: int) -> float:
     raise ValueError("no peak of memory in /proc")
 
 
-def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+def measure(clients: int = CLIENTS) -> tuple[str, bool]:
+    """The table, and whether a replay is at least five times as fast as the publishes were."""
     with server() as (port, pid):
         one = seconds_to_publish(port, "one", 1)
         many = seconds_to_publish(port, "many", 32)
-        replays = sorted(seconds_to_replay(port, "one", 1, MESSAGES, 0) for _ in range(3))
-        replay = replays[1]
+        replay = sorted(seconds_to_replay(port, "one", 1, MESSAGES, 0) for _ in range(3))[1]
         before = peak_megabytes(pid)
-        storm = seconds_to_replay(port, "one", CLIENTS, MISSED, MESSAGES - MISSED)
+        storm = seconds_to_replay(port, "one", clients, MISSED, MESSAGES - MISSED)
         after = peak_megabytes(pid)
-    print("| what | seconds | messages/s | compared |")
-    print("| --- | --- | --- | --- |")
-    print(f"| replay of {MESSAGES:,} to one client | {replay:.3f} | {MESSAGES / replay:,.0f} | 1 |")
-    for name, took in (("1 publisher", one), ("32 publishers", many)):
-        rate = MESSAGES / took
-        print(
-            f"| the same by HTTP, {name}, keep-alive | {took:.2f} | {rate:,.0f} | "
-            f"replay is {took / replay:.0f} times as fast |"
-        )
-    total = CLIENTS * MISSED
-    print(
-        f"| {CLIENTS:,} clients reconnect with {MISSED} missed each | {storm:.2f} | "
-        f"{total / storm:,.0f} | peak RSS {before:.0f} → {after:.0f} MB |"
-    )
+    total = clients * MISSED
+    rows = [
+        "| what | seconds | messages/s | compared |",
+        "| --- | --- | --- | --- |",
+        f"| replay of {MESSAGES:,} to one client | {replay:.3f} | {MESSAGES / replay:,.0f} | 1 |",
+        *(
+            f"| the same published by HTTP, {name}, keep-alive | {took:.2f} "
+            f"| {MESSAGES / took:,.0f} | replay is {took / replay:.0f} times as fast |"
+            for name, took in (("1 publisher", one), ("32 publishers", many))
+        ),
+        f"| {clients:,} clients reconnect with {MISSED} missed each | {storm:.2f} "
+        f"| {total / storm:,.0f} | peak RSS {before:.0f} → {after:.0f} MB |",
+    ]
+    return "\n".join(rows), min(one, many) >= LEAST_RATIO * replay
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code 1 when a replay is not five times as fast as the publishes were."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="that reconnect at once")
+    table, is_met = measure(parser.parse_args(arguments).clients)
+    print(table)
+    return 0 if is_met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -37,6 +37,10 @@ CONSUMPTIONS = Metric("consumptions", "/s", False, per_second("consumed"))
 DELIVERY_P99 = Metric(
     "delivery latency, p99", "ms", True, lambda result: result["delivery_latency"]["p99_us"] / 1e3
 )
+PUBLISH_P99 = Metric(
+    "publish answered, p99", "ms", True, lambda result: result["answer_latency"]["p99_us"] / 1e3
+)
+PACED = "--subscribers 100 --publishers 1 --rate 100"
 RECONNECT = Metric(
     "until the last one is back", "s", True, lambda result: median(result["storm_seconds"])
 )
@@ -163,6 +167,20 @@ WORKLOADS = {
             "--subscribers 1000 --storms 3 --warmup 0",
             FANOUT_PEERS,
             seconds=0,
+        ),
+        Workload(
+            "paced",
+            "100 messages/s to 100 subscribers that acknowledge nothing, open loop",
+            PUBLISH_P99,
+            PACED,
+            ("pubsub",),
+        ),
+        Workload(
+            "paced-consumed",
+            "the same with subscribers that acknowledge each: 10,000 consumptions/s beside it",
+            PUBLISH_P99,
+            f"{PACED} --consume",
+            ("pubsub",),
         ),
         Workload(
             "consumed",
