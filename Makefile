@@ -27,10 +27,11 @@ torture: $(VENV)/.installed-dev ## Try hard to break the guarantees: kills, fail
 	@TORTURE=full $(BIN)/python -m pytest --durations=0 --durations-min=1 tests/torture $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.installed-dev ## Check formatting, style, types and layers
+check: $(VENV)/.installed-dev ## Check formatting, style, types, layers and known weaknesses
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 .PHONY: format

@@ -143,9 +143,11 @@ def main() -> None:
     publisher = Publisher(chosen.url)
     psutil.cpu_percent()  # the first call has nothing to compare with and says 0
     psutil.cpu_percent(percpu=True)
-    print(f"publishing to {chosen.url} every {chosen.interval:g} s", file=sys.stderr, flush=True)
     published = 0
     try:
+        print(
+            f"publishing to {chosen.url} every {chosen.interval:g} s", file=sys.stderr, flush=True
+        )
         for _ in ticks(chosen.interval, chosen.count):
             for topic, measure in MEASUREMENTS:
                 publisher.publish(topic, measure())
