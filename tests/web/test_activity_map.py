@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Page
+from hostile import hostile
 
 from server import RunningServer
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = "<img src=x onerror=globalThis.hacked=1><script>globalThis.hacked=2</script>"
+HOSTILE = hostile("activity-map")
 
 
 @pytest.fixture(scope="module")

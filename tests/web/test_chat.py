@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from browser import Page
+from hostile import hostile
 
 from server import RunningServer
 from system.chatters import PlainChatter, next_said
@@ -17,7 +18,7 @@ from system.chatters import PlainChatter, next_said
 pytestmark = pytest.mark.browser
 
 PATIENCE = 15.0
-HOSTILE = "<img src=x onerror=globalThis.hacked=1><script>globalThis.hacked=2</script>"
+HOSTILE = hostile("chat")
 SAID = "[...document.querySelectorAll('#lines .said:not(.pending) .said-text')]"
 PENDING = "[...document.querySelectorAll('#lines .pending .said-text')]"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Page
+from hostile import hostile
 from pages import CLUSTER, HEARD
 from panel import beyond_the_phone
 
@@ -18,7 +19,7 @@ from system.cluster import cluster
 pytestmark = pytest.mark.browser
 
 SOON = 15.0  # in which a node that was killed has to be shown as lost
-HOSTILE = "<img src=x onerror=globalThis.hacked=1><script>globalThis.hacked=2</script>"
+HOSTILE = hostile("cluster-page")
 CHARTS = 8
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Page
+from hostile import hostile
 
 from server import RunningServer
 from system.clients import Client
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = "<img src=x onerror=globalThis.hacked=1><script>globalThis.hacked=2</script>"
+HOSTILE = hostile("graphs")
 OpenPage = Callable[[str], Page]
 
 

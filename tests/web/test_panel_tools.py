@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Page
+from hostile import hostile
 from panel import (
     ITEMS,
     OpenPanel,
@@ -25,7 +26,7 @@ from system.clients import Client, RawClient
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = "<img src=x onerror=globalThis.hacked=1><script>globalThis.hacked=2</script>"
+HOSTILE = hostile("panel-tools")
 SHOWN = "[...document.querySelectorAll('#received .sequence')].map((each) => each.textContent)"
 
 
@@ -359,7 +360,7 @@ def test_markup_in_names_stays_text_in_every_part(
         )
         page.wait_for(f"{link} !== undefined")
         page.evaluate(f"{link}.click()")
-        page.wait_for("document.querySelector('#topic-messages .entry') !== null")
+        wait_sequences(page, "#2", "#1")
         page.click("#topic-messages .entry:last-child [data-ledger]")
         wait_text(page, ".ledger tbody", "<img")
         page.fill(".explain input", HOSTILE)

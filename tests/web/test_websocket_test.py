@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Page
+from hostile import hostile
 
 from python_pubsub_server.namespaces import NAMESPACES, WEBSOCKETS
 from server import ROOT, RunningServer
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 STATIC = ROOT / "src" / "python_pubsub_server" / "web" / "static"
 DOORS = [*NAMESPACES, *WEBSOCKETS]
-HOSTILE = "<img src=x onerror=globalThis.hacked=1><script>globalThis.hacked=2</script>"
+HOSTILE = hostile("websocket-test")
 ANSWERS = ".frame:is([data-kind=ack], [data-kind=refusal]) .frame-event"
 # What changes the connection itself, or is refused in an open server, has its own test.
 ALWAYS_REFUSED = {"refresh"}
