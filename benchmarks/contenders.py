@@ -68,20 +68,20 @@ def pubsub_version() -> str:
     return f"{done.stdout.strip()}, CPython {sys.version.split()[0]}"
 
 
-def pubsub(durability: str) -> Contender:
+def pubsub(durability: str, *, trims: bool = False) -> Contender:
+    """Without `trims` everything is stored, as the peers do; with it, retention has its default."""
+    environment = {"PYTHONPATH": str(SOURCE), "PUBSUB_DURABILITY": durability}
+    if not trims:
+        environment["PUBSUB_RETENTION_MESSAGES"] = "1000000000"
+    special = (["trimming"] if trims else []) + (["normal"] if durability == "normal" else [])
     return Contender(
-        name="pubsub" if durability == "full" else f"pubsub-{durability}",
-        title="python-pubsub-server" + ("" if durability == "full" else f" ({durability})"),
+        name="-".join(["pubsub", *special]),
+        title=" ".join(["python-pubsub-server", *(f"({each})" for each in special)]),
         stores=f"SQLite, {durability}",
         command=pubsub_command,
         missing=nothing_missing,
         version=pubsub_version,
-        environment={
-            "PYTHONPATH": str(SOURCE),
-            "PUBSUB_DURABILITY": durability,
-            # Everything is stored, as the peers do; else batches would measure the trimming, too.
-            "PUBSUB_RETENTION_MESSAGES": "1000000000",
-        },
+        environment=environment,
     )
 
 
@@ -214,7 +214,7 @@ SINK = Contender(
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        *(pubsub("full"), pubsub("normal")),
+        *(pubsub("full"), pubsub("normal"), pubsub("full", trims=True)),
         *(NODE_SOCKETIO, express("FULL"), express("NORMAL")),
         *(FLASK_SOCKETIO, NCHAN, NATS, SINK),
     )

@@ -27,8 +27,10 @@ Absolute figures drift by a third with the machine and its neighbours; ratios ho
 
 ## Targets
 
-`pubsub` with its defaults, except that nothing is trimmed, as its peers trim nothing: every
-message is committed with full durability before it is delivered.
+This server with its defaults, except that nothing is trimmed, as its peers trim nothing: every
+message is committed with full durability before it is delivered. The rows called `trimming` keep
+the default retention of 100,000 messages a topic and delete what is beyond it while they are
+measured.
 A ratio is this server's figure divided by the peer's.
 """
 

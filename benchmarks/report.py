@@ -9,7 +9,7 @@ from contenders import CONTENDERS
 from generator import Result
 from workloads import WORKLOADS, Metric, Target, Workload
 
-OURS = ("pubsub", "pubsub-normal")
+OURS = ("pubsub", "pubsub-normal", "pubsub-trimming")
 # What others may take of the server's core before a row says that its figures are doubtful.
 DISTURBED = 0.05
 

@@ -114,7 +114,7 @@ WORKLOADS = {
             "POST /publish over 32 connections",
             PUBLISHES,
             "--publishers 32",
-            ("pubsub", "express-full"),
+            ("pubsub", "pubsub-trimming", "express-full"),
             (Target("express-full", 2.5, 4),),
         ),
         Workload(
@@ -129,7 +129,7 @@ WORKLOADS = {
             "POST /publish/batch of 100 over 4 connections",
             PUBLISHES,
             "--publishers 4 --batch 100",
-            ("pubsub", "express-full", "express-normal"),
+            ("pubsub", "pubsub-trimming", "express-full", "express-normal"),
             (Target("express-full", 1.2, 2),),
         ),
         Workload(
