@@ -468,3 +468,16 @@ def test_work_is_done_at_once_and_then_no_more_often_than_it_costs() -> None:
     assert (wait, done) == (3.0, [100.0])
     pace.stop()
     assert loop.timers == []
+
+
+def test_who_goes_on_typing_after_a_message_is_told_of_at_once(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        watcher, _ = story.come("ann", "hall")
+        _, ben = story.come("ben", "hall")
+        story.rooms.type(ben, "hall")
+        story.say(ben, "first")
+        story.now += 0.1
+        story.rooms.type(ben, "hall")
+        assert len(watcher.all("typing")) == 2
+
+    tell(tale)

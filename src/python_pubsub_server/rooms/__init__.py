@@ -162,6 +162,7 @@ class Rooms:
         """
         room = self._room_with(member, name)
         member.identity.check_publish(room.topic)
+        member.typed_at.pop(name, None)  # what is typed from here on is news
         message = encode(Content(content))
         draft = Draft(
             room.topic,
