@@ -46,6 +46,7 @@ export class Chart {
     this.#svg.addEventListener("pointerleave", () => onPoint(null));
     this.#svg.addEventListener("blur", () => onPoint(null));
     this.#svg.addEventListener("keydown", (event) => this.#key(event, onPoint));
+    this.point(null); // it has its name before there is anything to draw
   }
 
   /** Shows the points of each node; `nodes`, in order, are those with a colour and a name. */
