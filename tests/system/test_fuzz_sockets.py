@@ -87,7 +87,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         assert after["pubsub_subscriptions"] == 0
         assert sum(n for name, n in after.items() if name.startswith("pubsub_connections{")) == 0
         refused = {name: n for name, n in after.items() if "code=unavailable" in name}
-        assert not refused
+        why = [line for line in running.log.splitlines() if "unavailable" in line]
+        assert not refused, why[-20:]
         grown = after["process_resident_memory_bytes"] - before["process_resident_memory_bytes"]
         assert grown < 50 * 2**20
         assert "Traceback" not in running.log
