@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,9 @@ SKIPPED = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SKIPPED] = []
     config.pluginmanager.register(SkipWatch(config.stash[SKIPPED]), "skip-watch")
+    # A shell has what it starts in the background ignore Ctrl-C, and programs started here, which
+    # tests interrupt, would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SkipWatch:
