@@ -28,3 +28,11 @@ def event(client: RawClient, name: str, topic: str) -> Any:
         found, argument = json.loads(packet.removeprefix(START))
         if found == name and argument.get("topic", topic) == topic:
             return argument
+
+
+def warning(client: RawClient, name: str) -> Any:
+    """The next such warning of the server; a busy machine may give it others to tell."""
+    while True:
+        told = event(client, "server_error", "")
+        if told["event"] == name:
+            return told
