@@ -99,7 +99,7 @@ export class PubSubClient extends Emitter {
       url: socketUrl(url),
     };
     if (!this.#options.WebSocket) {
-      throw new PubSubError("invalid", "no global WebSocket here: pass options.WebSocket");
+      throw new PubSubError("invalid", "no global WebSocket here, as in Node.js before 22: pass options.WebSocket, that of the package ws for one");
     }
     this.consumer = options.consumer;
     this.#link = new Link(this.#options, {
