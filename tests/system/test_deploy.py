@@ -268,14 +268,25 @@ def test_the_services_of_compose_fit_together() -> None:
     assert services["nginx"]["ports"] == ["8080:8080"]
 
 
-def test_the_dockerfile_has_no_faults_that_a_linter_finds() -> None:
-    found = subprocess.run(
-        [Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"],
+def checked(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """What a program of the development requirements says."""
+    return subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
+
+
+def test_compose_is_what_the_compose_specification_describes() -> None:
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    found = checked("check-jsonschema", *schema, DEPLOY / "compose.yaml")
+    assert found.returncode == 0, found.stdout
+
+
+def test_the_dockerfile_has_no_faults_that_a_linter_finds() -> None:
+    found = checked("hadolint", ROOT / "Dockerfile")
     assert (found.returncode, found.stdout) == (0, "")
 
 
