@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from python_pubsub_server import wire
-from python_pubsub_server.errors import Invalid, TooLarge
+from python_pubsub_server.errors import Forbidden, Invalid, TooLarge
 from python_pubsub_server.model import Claim, Draft
 from python_pubsub_server.wire import Subscribe
 
@@ -470,6 +470,8 @@ ODD_FIELDS = [
     *({name: value} for name in ("topic", "message_id", "producer") for value in ("", "\x7f", 7)),
     {"topic": "$own"},
     {"topic": "a*"},
+    {"topic": "chat:r"},
+    {"topic": "chat:r", "producer": "system"},
     {"producer": "x" * 200},
     {"message_id": "x" * 201},
     {"more": 1},
@@ -494,7 +496,7 @@ def test_an_item_of_a_batch_is_understood_as_a_publish_is(items: list[tuple[byte
     def outcome(understand: Any, *arguments: Any) -> Any:
         try:
             return understand(*arguments)
-        except Invalid as error:
+        except (Forbidden, Invalid) as error:
             return error.message.partition(": ")[2] if understand is batch else error.message
 
     def batch(text: bytes) -> list[Draft]:
@@ -519,6 +521,17 @@ def test_the_bad_item_of_a_batch_is_named(is_ndjson: bool) -> None:
     assert refused(b"{}") == "Invalid Item 2: Missing required field: topic"
     assert refused(around(b'{"a":1,"a":1}')).startswith("Invalid Item 2: The JSON has the key 'a'")
     assert refused(around(b'"' + b"x" * 100 + b'"'), 100).startswith("TooLarge Item 2: ")
+
+
+@pytest.mark.parametrize("producer", ["system", " SYSTEM", "\uff53ystem"])
+def test_nobody_speaks_as_the_server_in_a_room(producer: str) -> None:
+    one = body(topic="chat:lobby", producer=producer)
+    with pytest.raises(Forbidden, match="nobody but the server"):
+        parse(one)
+    for text, is_ndjson in ((b"[" + one + b"]", False), (one, True)):
+        with pytest.raises(Forbidden, match=r"Item 0: .*nobody but the server"):
+            wire.parse_batch(text, MIB, ndjson=is_ndjson)
+    parse(body(topic="lobby", producer=producer))
 
 
 # Subscribing

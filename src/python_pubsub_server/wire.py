@@ -93,7 +93,7 @@ def parse_batch(body: bytes, max_bytes: int, *, ndjson: bool) -> list[Draft]:
     for index, item in enumerate(items):
         try:
             drafts.append(parse_draft(bytes(item), max_bytes))
-        except (Invalid, TooLarge) as error:
+        except (Forbidden, Invalid, TooLarge) as error:
             raise type(error)(f"Item {index}: {error.message}") from None
     return drafts
 
@@ -244,9 +244,7 @@ def _plain_draft(body: bytes) -> Draft | None:
         and 0 < len(message_id) <= MAX_NAME_LENGTH
         and 0 < len(producer) <= MAX_NAME_LENGTH
         and (topic + message_id + producer).isprintable()
-        and "*" not in topic
-        and topic[0] != "$"
-        and not topic.startswith(ROOM_PREFIX)
+        and _is_for_all(topic)
     ):
         return None
     return Draft(topic, message_id, publish.message.copy(), producer, _hash(producer, content))
@@ -311,7 +309,7 @@ def _plain_drafts(body: bytes) -> list[Draft] | None:
 
 
 def _are_plain(publishes: Sequence[_Publish], producers: Collection[str]) -> bool:
-    """Whether all names are short and printable, and all topics such that clients may name them."""
+    """Whether all names are short and printable, and all topics such that anybody may name them."""
     topics = {publish.topic for publish in publishes}
     message_ids = [publish.message_id for publish in publishes]
     lengths = [len(name) for names in (topics, message_ids, producers) for name in names]
@@ -320,8 +318,13 @@ def _are_plain(publishes: Sequence[_Publish], producers: Collection[str]) -> boo
         and min(lengths) > 0
         and max(lengths) <= MAX_NAME_LENGTH
         and "".join((*topics, *message_ids, *producers)).isprintable()
-        and not any("*" in topic or topic[0] == "$" for topic in topics)
+        and all(map(_is_for_all, topics))
     )
+
+
+def _is_for_all(topic: str) -> bool:
+    """Whether a topic (not empty) is one on which no rule says who may publish what."""
+    return "*" not in topic and topic[0] != "$" and not topic.startswith(ROOM_PREFIX)
 
 
 def _refuse_large(body: bytes) -> None:
