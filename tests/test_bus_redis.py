@@ -378,3 +378,26 @@ def test_a_stream_that_is_something_else_makes_no_node_ill(
 
     server.client.set(redis_ingress.STREAM, "x")
     tell(tale)
+
+
+def test_a_redis_that_lacks_a_command_is_said_once_and_asked_ever_less_often(
+    tmp_path: Path, tell: Tell, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+
+    def pause(failures: int) -> float:
+        tries.append(failures)
+        return 0.0
+
+    def tale(story: Story) -> None:
+        with RedisServer(tmp_path, "--rename-command", "XAUTOCLAIM", "") as old:
+            story.server = old
+            Publisher(story, "one", Verdict.PUBLISHED)
+            while len(tries) < 5:
+                story.runtime.sleep(0.01)
+            story.close()
+
+    with patch.object(redis_ingress, "pause_after", pause):
+        tell(tale)
+    assert tries[:5] == [1, 2, 3, 4, 5]
+    assert [record.msg for record in caplog.records].count("ingress_failed") == 1

@@ -75,19 +75,19 @@ class Ingress:
             while not self._is_stopped.is_set():
                 try:
                     _make_group(client)
-                    failures = 0
-                    self._tell(None)
-                    self._take_all(client)
+                    while not self._is_stopped.is_set():
+                        self._take_some(client)
+                        failures = 0
+                        self._tell(None)
                 except FAILURES as error:
                     failures += 1
                     self._tell(reason_of(error, self._url))
                     self._is_stopped.wait(pause_after(failures))
 
-    def _take_all(self, client: redis.Redis) -> None:
-        while not self._is_stopped.is_set():
-            entries = self._claim(client) or self._read(client)
-            if entries:
-                self._publish(client, entries)
+    def _take_some(self, client: redis.Redis) -> None:
+        entries = self._claim(client) or self._read(client)
+        if entries:
+            self._publish(client, entries)
 
     def _read(self, client: redis.Redis) -> Sequence[Entry]:
         found: Any = client.xreadgroup(
