@@ -808,6 +808,20 @@ def test_who_leaves_before_it_is_joined_leaves_nothing_behind(tell: Tell) -> Non
     tell(tale)
 
 
+def test_nobody_is_told_that_somebody_joins_who_has_left(tell: Tell) -> None:
+    def tale(story: Story) -> list[str]:
+        told: list[str] = []
+        story.subscribing.on_join = lambda consumer, topics, at: told.append(f"{consumer} joined")
+        story.subscribing.on_leave = lambda consumer, topics, at: told.append(f"{consumer} left")
+        client = story.client()
+        story.readers.after = once(lambda: story.subscribing.disconnect(client) and None)
+        story.subscribe("news", client=client)
+        story.subscribe("news", consumer="dora")
+        return told
+
+    assert tell(tale) == ["carl left", "dora joined"]
+
+
 @pytest.mark.parametrize("after", ["beginning", "consumed"])
 def test_who_never_reads_is_closed_as_slow(tell: Tell, after: str) -> None:
     def tale(story: Story) -> None:

@@ -199,9 +199,9 @@ class Subscribing:
         for replay in plan.replays.values():
             if replay.count:
                 self._hub.hold_back(subscriber, replay.topic, None)
-        self.on_join(subscriber.consumer, request.topics, self._broker.clock.now())
         if subscriber.is_gone:
             return
+        self.on_join(subscriber.consumer, request.topics, self._broker.clock.now())
         losses = [replay.loss for replay in plan.replays.values() if replay.loss is not None]
         self._deliveries.told([loss for loss in losses if loss.total > loss.told])
         if not subscriber.is_named:
