@@ -74,6 +74,7 @@ class Story:
     def __init__(self, runtime: Runtime, path: Path) -> None:
         self.runtime = runtime
         self.wall = 1_000.0
+        self.steady = 0.0
         self.clock = LogClock(lambda: self.wall, lambda: self.wall)
         self.heard: list[Any] = []
         self.refusals: list[RequestError] = []
@@ -84,7 +85,7 @@ class Story:
         self.writer = HeldWriter(
             self.database.writer(), lambda: runtime.call_from_thread(self._began.set)
         )
-        self.journal = Journal(self.writer, runtime, self.clock, self)
+        self.journal = Journal(self.writer, runtime, self.clock, self, steady=lambda: self.steady)
 
     def committed(self, batch: Batch, outcome: Committed) -> None:
         for published in outcome.published:
@@ -480,6 +481,25 @@ def test_upkeep_that_fails_harms_nothing(tell: Tell) -> None:
     tell(tale)
 
 
+def test_upkeep_is_not_taken_for_a_long_delivery(tell: Tell) -> None:
+    """After one, what comes first waits a moment for others; after upkeep there are none."""
+
+    def tale(story: Story) -> None:
+        story.hold()
+        story.append("a")
+        story.append("b")
+        story.writer.go_on(2)
+        story.wait_for("a", "b")
+        story.writer.is_held = False
+        story.steady += 60.0
+        story.journal.upkeep(lambda writer: 0)
+        story.append("c")
+        assert story.journal.waiting_items == 0  # its transaction has begun
+        story.wait_for("c")
+
+    tell(tale)
+
+
 # The end
 
 
@@ -516,5 +536,27 @@ def test_closing_with_a_disk_that_hangs_refuses_what_waits(tell: Tell) -> None:
         story.wait_for("first")
         assert story.heard[-1] == ("answered", "first")
         assert story.sizes() == [1]
+
+    tell(tale)
+
+
+def test_closing_with_a_disk_that_hangs_refuses_upkeep(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        refusals: list[Unavailable] = []
+
+        def index() -> None:
+            try:
+                story.journal.upkeep(lambda writer: writer.index(1))
+            except Unavailable as error:
+                refusals.append(error)
+
+        story.hold()
+        task = story.runtime.spawn(index)
+        story.runtime.sleep(0)
+        story.close(0.01)
+        assert task.wait(PATIENCE)
+        assert "stopped" in refusals[0].message
+        story.writer.go_on()
+        story.wait_for("first")
 
     tell(tale)

@@ -113,7 +113,7 @@ class Journal:
         self._here = here
         self._steady = steady
         self._committed_at = 0.0
-        self._last_seconds = 0.0
+        self._last_seconds = 0.0  # that the last transaction's delivery took
         self._last_entries = 0
         self._writer = writer
         self._runtime = runtime
@@ -225,10 +225,13 @@ class Journal:
 
     def _abandon(self) -> None:
         """Refuse what still waits; the transaction under way ends by itself."""
-        self._upkeep.clear()
+        refusal = Unavailable("The server stopped before this was stored")
         waiting, self._waiting = self._waiting, deque()
         for entry in waiting:
-            self._tell(entry.then, Unavailable("The server stopped before this was stored"))
+            self._tell(entry.then, refusal)
+        upkeep, self._upkeep = self._upkeep, deque()
+        for _, answer in upkeep:
+            answer(None, refusal)
 
     def _start_soon(self) -> None:
         """Start a transaction, at once unless that would split one that could be whole.
@@ -312,7 +315,8 @@ class Journal:
 
     def _proceed(self, *, was_upkeep: bool = False) -> None:
         """Give the writer its next work."""
-        self._last_seconds = self._steady() - self._committed_at
+        if not was_upkeep:
+            self._last_seconds = self._steady() - self._committed_at
         if self._upkeep and not (was_upkeep and self._waiting):
             self._start_upkeep()
         elif self._waiting:
