@@ -191,6 +191,20 @@ def test_readers_cannot_write_and_say_why_they_cannot_read(storage: Storage, pat
         storage.database.reader()
 
 
+def test_a_page_of_a_topic_that_cannot_be_read_says_why(storage: Storage) -> None:
+    reader = storage.reader
+    assert isinstance(reader, SQLiteReader)
+    storage.publish(draft("t"), draft("t", "m2"))
+
+    def authorize(action: int, table: str | None, *_: object) -> int:
+        is_hidden = action == sqlite3.SQLITE_READ and table == "messages"
+        return sqlite3.SQLITE_DENY if is_hidden else sqlite3.SQLITE_OK
+
+    reader._connection.set_authorizer(authorize)
+    with pytest.raises(ReadFailed, match="prohibited"):
+        reader.messages(20, topic="t", before=2)
+
+
 def test_a_read_touches_no_more_in_a_long_log(storage: Storage) -> None:
     """The work of each read, in SQLite's own steps, with 20 times the messages."""
     short = _work_of_reads(storage, 0, 500)

@@ -28,21 +28,28 @@ class Readers:
     def read(self, query: Callable[[Reader], T]) -> T:
         """What a query returns. Raises Unavailable when the database cannot be read in time."""
         try:
-            result: T = self._threads.run(self._query, query, timeout=READ_TIMEOUT)
-        except TimeoutError:
-            raise Unavailable("The database did not answer in time; try again") from None
+            return self._run(lambda: self._query(query))
         except ReadFailed as error:
             raise Unavailable(f"The database cannot be read: {error}") from None
-        return result
 
     def compute(self, function: Callable[[], T]) -> T:
-        """What a function without a reader returns or raises, if it would hold up the loop."""
-        return self._threads.run(function)
+        """What a function without a reader returns or raises, if it would hold up the loop.
+
+        Raises Unavailable when the threads are busy with reads for too long.
+        """
+        return self._run(function)
 
     def close(self, timeout: float) -> None:
-        self._threads.close(timeout)
-        for reader in self._opened:
-            reader.close()
+        """Close the readers, unless one is still in use: then they end with the process."""
+        if self._threads.close(timeout):
+            for reader in self._opened:
+                reader.close()
+
+    def _run(self, function: Callable[[], T]) -> T:
+        try:
+            return self._threads.run(function, timeout=READ_TIMEOUT)
+        except TimeoutError:
+            raise Unavailable("The database did not answer in time; try again") from None
 
     def _query(self, query: Callable[[Reader], T]) -> T:
         reader: Reader | None = getattr(self._own, "reader", None)

@@ -171,8 +171,8 @@ class SQLiteReader(SQLReader):
                 return []
             values["topic"], sequence, first = rows[0]
             if producer is None:
-                values["last"] = last_below(
-                    self._connection, values["topic"], first, sequence, below
+                values["last"] = self._snapshot(
+                    lambda c: last_below(c, values["topic"], first, sequence, below)
                 )
         if producer is not None:
             positions = _OF_PRODUCER if topic is None else _OF_PRODUCER_ON_TOPIC
