@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ from python_pubsub_server.runtime import Runtime, open_runtime
 from python_pubsub_server.transport.http import HTTPServer
 
 BACKENDS = ("eventlet", "gevent")
-PATIENCE = 30.0
+PATIENCE = 20.0  # of whatever a story waits for: the machine may be busy
+STORY_PATIENCE = 60.0
 
 # Imported in a thread, eventlet makes a second `threading` module that takes over the lock by
 # which the end of that thread is seen: joining it would wait for ever.
@@ -21,7 +23,9 @@ for backend in BACKENDS:
     importlib.import_module(f"python_pubsub_server.runtime.{backend}")
 
 
-def run_on_loop(backend: str, story: Callable[[Runtime], Any], patience: float = PATIENCE) -> Any:
+def run_on_loop(
+    backend: str, story: Callable[[Runtime], Any], patience: float = STORY_PATIENCE
+) -> Any:
     """What the story returns or raises; it may wait as tasks do."""
     outcome: list[Any] = []
     errors: list[BaseException] = []
@@ -42,6 +46,15 @@ def run_on_loop(backend: str, story: Callable[[Runtime], Any], patience: float =
         raise errors[0]
     assert outcome, f"the story did not end within {patience} seconds"
     return outcome[0]
+
+
+def until(runtime: Runtime, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Leave turns to others until something is so; what it was."""
+    give_up_at = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < give_up_at, f"not so within {patience:g} seconds"
+        runtime.sleep(0.001)
+    return found
 
 
 class Serving:

@@ -100,12 +100,21 @@ def test_a_page_has_none_on_a_phone(
 def test_the_details_of_a_node_have_none(
     open_page: OpenPage, axe: str, server: RunningServer
 ) -> None:
-    page = open_in(open_page, "/network-graph.html", 1280)
-    orders = "document.querySelector('.node[data-id=\"topic orders\"]')"
-    page.wait_for(orders)
-    page.evaluate(f"{orders}.dispatchEvent(new MouseEvent('click', {{ bubbles: true }}))")
-    page.wait_for("document.querySelectorAll('#details-edges li').length >= 3")
-    assert faults(page, axe) == []
+    server.publish("detailed", 1, producer="details-writer")
+    with Client(server.url) as here, Client(server.url) as away:
+        away.subscribe("detailed", consumer="details-away")
+        away.sio.disconnect()
+        here.subscribe("detailed", consumer="details-reader")
+        page = open_in(open_page, "/network-graph.html", 1280)
+        detailed = "document.querySelector('.node[data-id=\"topic detailed\"]')"
+        page.wait_for(detailed)
+        page.evaluate(f"{detailed}.dispatchEvent(new MouseEvent('click', {{ bubbles: true }}))")
+        page.wait_for(
+            "[...document.querySelectorAll('#details-edges [data-field=name]')]"
+            ".map((each) => each.textContent).sort().join()"
+            " === 'details-away,details-reader,details-writer'"
+        )
+        assert faults(page, axe) == []
 
 
 @pytest.mark.parametrize("width", [1280, 360])
@@ -114,9 +123,9 @@ def test_a_chat_with_messages_has_none(
 ) -> None:
     for number in (1, 2):
         message = {"content": f"message {number}"}
-        server.publish("chat:talk", message, message_id=f"{width}-{number}")
-    page = open_in(open_page, "/chat.html#talk", width)
-    page.wait_for("document.querySelectorAll('#lines .said').length >= 2")
+        server.publish(f"chat:talk {width}", message, message_id=f"m{number}")
+    page = open_in(open_page, f"/chat.html#talk {width}", width)
+    page.wait_for("document.querySelectorAll('#lines .said').length === 2")
     page.wait_for("document.querySelector('#people li') !== null")
     if width < 900:
         page.click("#rooms-button")

@@ -20,11 +20,28 @@ pytestmark = pytest.mark.browser
 OpenPage = Callable[[str], Page]
 # The page that tests connections has a field of its own for a token.
 PAGES = [path for path in page_paths() if path != CONNECTION_TEST]
-OPEN_TO_ALL = ["/chat.html", "/demo.html"]
-WATCHING = [path for path in PAGES if path not in OPEN_TO_ALL]
+FOR_EVERY_USER = ["/chat.html", "/demo.html"]
+WATCHING = [path for path in PAGES if path not in FOR_EVERY_USER]
 ISSUER = Issuer()
 BOX = "document.querySelector('#sign-in')"
 TOKENS: list[str] = []  # all that were used, to be looked for in the log
+MAIN = "document.querySelector('main').textContent"
+# What the demo shows its user: who that is, what is stored for it, the votes and the document.
+DEMO = """['ada', 'ada', 'for ada', '3', 'demo-document', 'true', ''].join() === [
+  document.querySelector('#own-name').textContent,
+  document.querySelector('#notify-user').value,
+  [...document.querySelectorAll('.bell-item [data-field=title]')].map((e) => e.textContent),
+  document.querySelectorAll('#poll li').length,
+  document.querySelector('#document-id').textContent,
+  document.querySelector('#name').hidden,
+  [...document.querySelectorAll('main [role=alert]')].map((e) => e.textContent).join(''),
+].join()"""
+# What a page shows to ada, an admin; the others show a topic.
+SHOWN = {
+    "/chat.html": f"{MAIN}.includes('general')",
+    "/cluster.html": "document.querySelectorAll('#nodes tr').length === 1",
+    "/demo.html": DEMO,
+}
 HEADING = "[...document.querySelectorAll('#sign-in-title')].map((e) => e.textContent)[0]"
 
 
@@ -38,6 +55,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
                 "orders", {"order": number}, message_id=f"m{number}", producer="root/shop"
             ).raise_for_status()
         server.publish("chat:general", {"content": "hello"}, producer="root").raise_for_status()
+        for subject in ("ada", "bob"):
+            notification = {"user_id": subject, "title": f"for {subject}"}
+            answer = server.http.post(
+                server.url + "/api/notifications", json=notification, timeout=30
+            )
+            answer.raise_for_status()
         yield server
 
 
@@ -106,12 +129,7 @@ def test_with_the_keyboard_one_signs_in_to_a_page(
     page.press("Enter")
     wait_connected(page)
     wait_state(page, None)
-    page.wait_for(
-        "document.querySelector('main').textContent.includes('general') || "
-        "document.querySelector('main').textContent.includes('orders') || "
-        "document.querySelector('#nodes tr') !== null || "
-        "location.pathname === '/demo.html'"
-    )
+    page.wait_for(SHOWN.get(path, f"{MAIN}.includes('orders')"))
     assert is_shown(page, "main")
     assert page.text("#account") == "ada"
     assert not is_shown(page, "#not-admin")
@@ -128,6 +146,13 @@ def test_a_user_is_told_that_a_page_is_for_admins(open_page: OpenPage, path: str
         "[...document.querySelectorAll('[data-admin]')].some((each) => each.checkVisibility())"
     )
     assert "forbidden" not in page.text("main")
+
+
+def test_the_demo_shows_any_user_what_is_its_own(open_page: OpenPage) -> None:
+    page = signed_in(open_page("/demo.html"), user("ada"))
+    page.wait_for(DEMO)
+    assert is_shown(page, "main")
+    assert not is_shown(page, "#not-admin")
 
 
 def test_a_user_that_becomes_an_admin_sees_the_page_at_once(open_page: OpenPage) -> None:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.browser
 STATIC = ROOT / "src" / "python_pubsub_server" / "web" / "static"
 DOORS = [*NAMESPACES, *WEBSOCKETS]
 HOSTILE = hostile("websocket-test")
+NO_TRANSPORT = "\u2013"  # a dash
 ANSWERS = ".frame:is([data-kind=ack], [data-kind=refusal]) .frame-event"
 # What changes the connection itself, or is refused in an open server, has its own test.
 ALWAYS_REFUSED = {"refresh"}
@@ -230,14 +231,17 @@ def test_it_reconnects_by_hand_and_after_a_restart(
         page.click("#frames-clear")
         own_server.kill()
         noted(page, "connection lost")
-        assert page.text("[data-tile=transport] .tile-value").strip() != "WebSocket"
+        assert page.text("[data-tile=transport] .tile-value").strip() == NO_TRANSPORT
+        # What is only tried is not shown as a transport.
+        page.wait_for("document.querySelectorAll('.frame[data-kind=note]').length >= 2")
+        assert page.text("[data-tile=transport] .tile-value").strip() == NO_TRANSPORT
         own_server.start()
         noted(page, f"connected to {door}")
         page.click("#connect-end")
         page.wait_for("document.querySelector('#connection').dataset.state === 'closed'")
         page.click("#connect-again")
         connected(page)
-    assert "2" in page.text("[data-tile=open] .hint")
+    assert page.text("[data-tile=open] .hint") == "lost 2 times"
     page.close()
 
 

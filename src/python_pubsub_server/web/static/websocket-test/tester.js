@@ -16,7 +16,7 @@ const MOST_UNANSWERED = 1_000;
 /**
  * One connection to a door, of which everything is told: `state` (as PubSubClient's), `frame` (what
  * went over it, see `describe`; an answer has the `event` and the milliseconds `took` of its
- * request), `transport` (polling, websocket or ""), `fact` (for the diagnosis).
+ * request), `transport` (polling, websocket, or "" while nothing is open), `fact` (for the diagnosis).
  */
 export class Tester extends Emitter {
   state = { name: "closed", attempt: 0, delay: 0 };
@@ -37,7 +37,11 @@ export class Tester extends Emitter {
     const isPlain = DOORS[settings.door].isPlain ?? false;
     this.#namespace = isPlain ? null : this.#joined(settings.door);
     const observer = {
-      linkOpened: () => (isPlain ? this.#connected() : this.#namespace.connect(settings.token ? { token: settings.token } : {})),
+      linkOpened: () => {
+        this.emit("transport", isPlain || settings.transport === "websocket" ? "websocket" : "polling");
+        if (isPlain) this.#connected();
+        else this.#namespace.connect(settings.token ? { token: settings.token } : {});
+      },
       linkPacket: (packet) => {
         if (!isPlain && packet.namespace === settings.door) this.#namespace.receive(packet);
       },
@@ -117,7 +121,6 @@ export class Tester extends Emitter {
     if (way === "websocket") socket = this.#watched(url);
     else socket = way === "polling" ? new PollingSocket(url, options) : new UpgradingSocket(url, { ...options, WebSocket: watching(this) });
     this.#openedAt = this.#heardAt = performance.now();
-    this.emit("transport", way === "websocket" ? "websocket" : "polling");
     return new Tap(socket, (raw, isOwn) => this.#heard(raw, isOwn, isPlain));
   }
 
