@@ -102,6 +102,33 @@ def test_wrong_settings_are_told_before_anything_starts(
     ]
 
 
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("oracle://x", "--database-url: no database of the kind 'oracle'; write sqlite:///"),
+        ("postgresql://127.0.0.1:1/x", "that --database-url names it"),
+    ],
+)
+def test_a_setting_that_does_not_work_goes_by_the_name_that_was_typed(
+    url: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = run("migrate", "--database-url", url)
+    assert typed.exit_code == 1
+    assert problem in typed.stderr
+    monkeypatch.setenv("PUBSUB_DATABASE_URL", url)
+    found = run("migrate")
+    assert found.exit_code == 1
+    assert problem.replace("--database-url", "PUBSUB_DATABASE_URL") in found.stderr
+
+
+def test_an_option_beside_a_wrong_variable_does_not_take_its_name(
+    front_door: FrontDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBSUB_PORT", "x")
+    (line,) = run("serve", "--port", "5001").stderr.splitlines()
+    assert line.startswith("pubsub-server: PUBSUB_PORT: 'x' is not valid")
+
+
 def test_an_unknown_option_is_a_usage_error_with_a_suggestion(front_door: FrontDoor) -> None:
     result = run("serve", "--databse-url", "x")
     assert result.exit_code == 2

@@ -916,9 +916,14 @@ def test_head_is_get_without_the_body(tell: Tell) -> None:
 
 def test_options_names_the_methods(tell: Tell) -> None:
     def tale(server: Server) -> None:
-        response = server.ask("OPTIONS", "/publish")
-        assert (response.status_code, response.data) == (200, b"")
-        assert set(response.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+        for path, methods in (
+            ("/publish", {"OPTIONS", "POST"}),
+            ("/static/style.css", {"OPTIONS", "GET", "HEAD"}),
+        ):
+            response = server.ask("OPTIONS", path)
+            assert (response.status_code, response.data) == (204, b"")
+            assert set(response.headers["Allow"].split(", ")) == methods
+            assert not {"Content-Type", "Content-Length"} & set(response.headers.keys())
         refused(server.ask("OPTIONS", "/nothing"), 404, "not_found")
 
     tell(tale)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from . import config
-from .errors import StartError
+from .errors import StartError, WronglyWritten
 
 PROGRAM = "pubsub-server"
 
@@ -32,9 +33,20 @@ def reported(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except StartError as error:
-        for line in str(error).splitlines():
+        text = str(error)
+        if not isinstance(error, WronglyWritten):
+            text = as_typed(text, ctx.params)
+        for line in text.splitlines():
             click.echo(f"{PROGRAM}: {line}", err=True)
         ctx.exit(1)
+
+
+def as_typed(text: str, options: Mapping[str, Any]) -> str:
+    """A text whose settings are named by their options where they were given as such."""
+    for row in config.table():
+        if options.get(row.name) is not None:
+            text = re.sub(rf"\b{row.variable}\b", row.option, text)
+    return text
 
 
 def settings_options(*names: str) -> Callable[[F], F]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import msgspec
 from dotenv.parser import parse_stream
 
-from .errors import ConfigurationError
+from .errors import WronglyWritten
 from .settings_text import (
     boolean,
     choice,
@@ -34,6 +35,8 @@ from .settings_text import (
 )
 
 PREFIX = "PUBSUB_"
+# To listen on; without authentication only this machine is answered.
+EVERY_ADDRESS = "0.0.0.0"  # nosec B104
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -50,8 +53,7 @@ class Rule(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set, checked and typed; the defaults are a server that works."""
 
-    # Every address, but without authentication only this machine is answered.
-    host: Annotated[str, Rule(host, "Address to listen on.")] = "0.0.0.0"  # nosec B104
+    host: Annotated[str, Rule(host, "Address to listen on.")] = EVERY_ADDRESS
     port: Annotated[int, Rule(whole(0, 65535), "Port to listen on; 0 takes a free one.")] = 5000
     database_url: Annotated[str, Rule(database_url, "Where messages are stored.", secret=True)] = (
         "sqlite:///pubsub.db"
@@ -210,7 +212,7 @@ def table() -> tuple[Setting, ...]:
 def load(options: Mapping[str, str | None], environ: Mapping[str, str], dotenv: Path) -> Settings:
     """The settings: an option wins over the environment, that over `.env`, that over the default.
 
-    `options` maps the names of settings to text; None: not given. Raises ConfigurationError with
+    `options` maps the names of settings to text; None: not given. Raises WronglyWritten with
     one line for each problem there is, in all three places, also where a value is overruled.
     """
     written = _read_dotenv(dotenv)
@@ -231,7 +233,7 @@ def load(options: Mapping[str, str | None], environ: Mapping[str, str], dotenv: 
                 shown = "the value" if setting.rule.secret else _shown(text)
                 problems.append(f"{where}: {shown} is not valid; write {wanted}")
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise WronglyWritten("\n".join(problems))
     return Settings(**values)
 
 
@@ -243,11 +245,11 @@ def _read_dotenv(path: Path) -> dict[str, str]:
     except (FileNotFoundError, IsADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path.name}: cannot be read: {error}") from error
+        raise WronglyWritten(f"{path.name}: cannot be read: {error}") from error
     unreadable = [str(binding.original.line) for binding in bindings if binding.error]
     if unreadable:
         lines = ", ".join(unreadable)
-        raise ConfigurationError(f"{path.name}: line {lines} cannot be read; write NAME=VALUE")
+        raise WronglyWritten(f"{path.name}: line {lines} cannot be read; write NAME=VALUE")
     return {binding.key: binding.value or "" for binding in bindings if binding.key is not None}
 
 

@@ -14,6 +14,7 @@
     │   └── Unavailable         503  unavailable
     └── StartError              the server cannot start: one line, exit code 1
         ├── ConfigurationError  a setting is wrong or unknown
+        │   └── WronglyWritten  seen as soon as it was read, and named as it stands there
         ├── DatabaseError       the database cannot be opened or migrated
         └── ListenError         the address cannot be listened on
 
@@ -110,7 +111,11 @@ class StartError(PubSubError):
 
 
 class ConfigurationError(StartError):
-    pass
+    """A setting is wrong. The text names it by its variable, `PUBSUB_DATABASE_URL`."""
+
+
+class WronglyWritten(ConfigurationError):
+    """One line a problem; each names what was written, and where."""
 
 
 class DatabaseError(StartError):

@@ -26,7 +26,7 @@ from .identity import Identity
 from .limits import holder_at, holder_of
 from .namespaces import plain
 from .node import Node
-from .routes.http import DirectRoute, Response, refused
+from .routes.http import NO_CONTENT, DirectRoute, Response, refused
 from .routes.publishing import max_batch_bytes
 from .runtime import Runtime, open_runtime
 from .settings_text import without_password
@@ -54,7 +54,7 @@ def create_app(settings: Settings, runtime: Runtime) -> flask.Flask:
     Raises StartError when the database cannot be opened.
     """
     node = Node(settings, runtime)
-    app = flask.Flask(__name__, static_folder="web/static", template_folder="web/templates")
+    app = routes.App(__name__, static_folder="web/static", template_folder="web/templates")
     app.extensions["pubsub"] = node
     app.secret_key = os.urandom(32)  # nothing is signed with it; never a constant all the same
     app.url_map.strict_slashes = False
@@ -104,7 +104,7 @@ class Entrance:
             return respond(self._refusal(environ, error), start_response)
         if is_preflight(environ):
             headers = self._gate.cors_headers(environ)
-            return respond(Response(b"", status=204, headers=headers), start_response)
+            return respond(Response(b"", NO_CONTENT, headers=headers), start_response)
         route = routes.IN_FRONT.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         if route is not None:
             return respond(routes.answer(self._node, route, environ, {}), start_response)
@@ -195,8 +195,7 @@ class Entrance:
 
     def _direct(self, route: DirectRoute, environ: dict[str, Any], respond: Any) -> None:
         def reply(response: Response) -> None:
-            headers = (("Content-Type", response.content_type), *response.headers)
-            respond(response.status, headers, response.body)
+            respond(response.status, response.all_headers(), response.body)
 
         try:
             environ[routes.IDENTITY] = self._gate.admit(environ)
@@ -236,11 +235,9 @@ def is_preflight(environ: dict[str, Any]) -> bool:
 
 
 def respond(response: Response, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    headers = [
-        ("Content-Type", response.content_type),
-        ("Content-Length", str(len(response.body))),
-        *response.headers,
-    ]
+    headers = [*response.all_headers()]
+    if response.status != NO_CONTENT:  # RFC 9110 §8.6
+        headers.append(("Content-Length", str(len(response.body))))
     start_response(f"{response.status} {HTTPStatus(response.status).phrase}", headers)
     return [response.body]
 

@@ -33,7 +33,7 @@ from . import (
     topics,
 )
 from .described import DESCRIPTIONS, Operation
-from .http import DirectRoute, Request, Respond, Response, Route, refused
+from .http import NO_CONTENT, DirectRoute, Request, Respond, Response, Route, refused
 from .openapi import document
 
 
@@ -137,6 +137,17 @@ class TopicConverter(PathConverter):
     part_isolating = False
 
 
+class App(flask.Flask):
+    """Flask, which would answer OPTIONS with 200 and an empty page of HTML."""
+
+    def make_default_options_response(self) -> flask.Response:
+        allowed = super().make_default_options_response().headers["Allow"]
+        environ = flask.request.environ
+        node: Node = self.extensions["pubsub"]
+        response = Response(b"", NO_CONTENT, headers=(("Allow", allowed),))
+        return _flask_response(for_origin(node, environ, response))
+
+
 IDENTITY = "pubsub.identity"  # where the gate leaves who a request speaks for
 
 
@@ -199,12 +210,10 @@ def _view(node: Node, route: Route) -> Any:
 
 
 def _flask_response(response: Response) -> flask.Response:
-    return flask.Response(
-        response.body,
-        response.status,
-        headers=dict(response.headers),
-        content_type=response.content_type,
-    )
+    made = flask.Response(response.body, response.status)
+    del made.headers["Content-Type"]  # Flask's default
+    made.headers.extend(response.all_headers())
+    return made
 
 
 def _http_error(error: HTTPException) -> flask.Response:

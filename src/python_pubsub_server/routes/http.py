@@ -16,6 +16,7 @@ from ..wire import check_name, check_topic, encode
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 MAX_LIMIT = 1_000
+NO_CONTENT = 204
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -25,6 +26,12 @@ class Response(msgspec.Struct, frozen=True):
     status: int = 200
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        """Those that are sent, but the length; what has no content has no type either."""
+        if self.status == NO_CONTENT:
+            return self.headers
+        return (("Content-Type", self.content_type), *self.headers)
 
 
 class Request:
