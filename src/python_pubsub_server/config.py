@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
