@@ -161,6 +161,29 @@ test("it publishes and asks who is here", async (t) => {
   assert.deepEqual(await channel.presence(), [{ user: "c" }]);
 });
 
+test("unread notifications do not hide what a first subscription asks for", async (t) => {
+  const server = await FakeServer.start(t);
+  const say = (sequence) => ["notification", message("notifications:42", sequence, { replayed: true })];
+  // 1 and 2 were read elsewhere; the server begins with 3, before the client has asked for anything.
+  server.acceptNamespace = () => {
+    setImmediate(() => server.emit(...say(3)));
+    return true;
+  };
+  server.answers.subscribe = undefined;
+  const client = await connect(t, server, { consumer: "c" });
+  const bell = client.channel("notifications:42", { after: "consumed" });
+  const heard = [];
+  const all = next(client, "notification", (_, { sequence }) => sequence === 4);
+  client.on("notification", (_, { sequence }) => heard.push(sequence));
+  const { value } = await server.request("subscribe");
+  server.emit(...say(3));
+  server.emit("subscribed", confirmed(value, 4));
+  for (const sequence of [1, 2, 3, 4]) server.emit(...say(sequence));
+  await all;
+  assert.deepEqual(heard, [1, 2, 3, 4]);
+  assert.equal(bell.topic, "notifications:42");
+});
+
 test("what the server sends before a subscription goes on is left to the subscription", async (t) => {
   const { server, client } = await connected(t);
   const bell = client.channel("notifications:42");

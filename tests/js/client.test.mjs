@@ -21,6 +21,12 @@ async function connected(t, options) {
   return { server, client };
 }
 
+/** The client has taken all that the server said so far. */
+async function settled(server, client) {
+  server.answers.history = () => ({ status: "ok" });
+  await client.request("history", { topic: "a" });
+}
+
 test("publishes what it was given and answers what the server answered", async (t) => {
   const { server, client } = await connected(t);
   server.answers.publish = () => ({ status: "ok", sequence: 7, timestamp: 1.5, duplicate: false });
@@ -151,7 +157,8 @@ test("a subscription that was cut during its replay goes on where it was", async
   const { server, client } = await connected(t);
   server.answers.subscribe = () => undefined;
   const report = client.subscribe(["a", "b"], { after: "beginning" });
-  await server.request("subscribe");
+  const first = await server.request("subscribe");
+  server.emit("subscribed", confirmed(first.value));
   const third = next(client, "message", (m) => m.sequence === 3);
   for (const sequence of [1, 2, 3]) server.emit("message", message("a", sequence));
   await third;
@@ -159,7 +166,7 @@ test("a subscription that was cut during its replay goes on where it was", async
   server.dropAll();
   await report;
   const { value } = await server.request("subscribe", 2);
-  assert.deepEqual(value.after, { a: 3, b: "beginning" });
+  assert.deepEqual(value.after, { a: 3, b: 0 });
 });
 
 test("what was unsubscribed stays so, and starts afresh when it is subscribed again", async (t) => {
@@ -250,6 +257,65 @@ test("a publish whose answer was lost is repeated under its id", async (t) => {
   server.dropAll();
   assert.equal((await ack).duplicate, true);
   assert.deepEqual((await server.request("publish", 2)).value, first.value);
+});
+
+for (const code of ["unavailable", "rate_limited"]) {
+  test(`a publish that is refused as ${code} is sent again, later each time`, async (t) => {
+    const clock = new FakeClock();
+    const { server, client } = await connected(t, { clock, random: () => 1 });
+    server.answers.publish = () => ({ status: "error", code, message: "later" });
+    const ack = client.publish(publication);
+    const { value } = await server.request("publish");
+    for (const [count, delay] of [[2, 500], [3, 1_000]]) {
+      await settled(server, client);
+      clock.advance(delay - 1);
+      await settled(server, client);
+      assert.equal(server.heard.filter(({ event }) => event === "publish").length, count - 1);
+      if (count === 3) server.answers.publish = () => ({ status: "ok", sequence: 1 });
+      clock.advance(1);
+      assert.deepEqual((await server.request("publish", count)).value, value);
+    }
+    assert.equal((await ack).sequence, 1);
+  });
+}
+
+test("a publish that is refused until its time is over rejects with the refusal", async (t) => {
+  const clock = new FakeClock();
+  const { server, client } = await connected(t, { clock, random: () => 1, deliveryTimeout: 1_200 });
+  server.answers.publish = () => ({ status: "error", code: "unavailable", message: "later" });
+  const ack = assert.rejects(client.publish(publication), { code: "unavailable" });
+  await server.request("publish");
+  await settled(server, client);
+  clock.advance(500);
+  await ack;
+  assert.equal(server.heard.filter(({ event }) => event === "publish").length, 2);
+});
+
+test("a publish that waits to be sent again goes out with the next connection, and once", async (t) => {
+  const clock = new FakeClock();
+  const { server, client } = await connected(t, { clock });
+  server.answers.publish = () => {
+    server.answers.publish = () => ({ status: "ok", sequence: 1 });
+    return { status: "error", code: "unavailable", message: "later" };
+  };
+  const ack = client.publish(publication);
+  await server.request("publish");
+  await settled(server, client);
+  client.reconnect();
+  assert.equal((await ack).sequence, 1);
+  clock.advance(60_000);
+  assert.equal(server.heard.filter(({ event }) => event === "publish").length, 2);
+});
+
+test("closing ends a publish that waits to be sent again", async (t) => {
+  const clock = new FakeClock();
+  const { server, client } = await connected(t, { clock, random: () => 1 });
+  server.answers.publish = () => ({ status: "error", code: "unavailable", message: "later" });
+  const ack = assert.rejects(client.publish(publication), { code: "closed" });
+  await server.request("publish");
+  await settled(server, client);
+  client.close();
+  await ack;
 });
 
 test("another request whose answer was lost is not repeated", async (t) => {

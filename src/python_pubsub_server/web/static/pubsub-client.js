@@ -26,7 +26,8 @@ export { Channel, Namespace, PubSubError };
 // Refusals that the same credentials will meet again.
 const FINAL_REFUSALS = ["unauthenticated", "forbidden", "token_expired"];
 // Refusals that pass by themselves.
-const PASSING_FAILURES = ["timeout", "unavailable", "rate_limited"];
+const PASSING_REFUSALS = ["unavailable", "rate_limited"];
+const PASSING_FAILURES = ["timeout", ...PASSING_REFUSALS];
 
 /**
  * @typedef {object} Options
@@ -74,7 +75,7 @@ export class PubSubClient extends Emitter {
   #credentials;
   #inbox = new Inbox();
   #wanted = new Set();
-  #resuming = new Set(); // topics that this connection is still to go on with
+  #resuming = new Set(); // topics whose replay is still to begin on this connection
   #connection = 0;
   #transmit = (packet) => this.#link.send(packet);
 
@@ -157,9 +158,13 @@ export class PubSubClient extends Emitter {
     const request = () => {
       const positions = isRepeated ? this.#inbox.positions(names) : {};
       isRepeated = true;
+      for (const name of names) if (startOf(name, after) !== undefined) this.#resuming.add(name);
       return this.#subscription(names, positions, after, epoch);
     };
-    return this.#lasting("subscribe", request, settle);
+    return this.#lasting("subscribe", request, { settle }).catch((error) => {
+      for (const name of names) this.#resuming.delete(name);
+      throw error;
+    });
   }
 
   /**
@@ -177,7 +182,7 @@ export class PubSubClient extends Emitter {
       this.#inbox.forget(names, this.topics);
     };
     const request = topics === undefined ? {} : { topics: names };
-    return this.#lasting("unsubscribe", request, settle);
+    return this.#lasting("unsubscribe", request, { settle });
   }
 
   /**
@@ -197,8 +202,9 @@ export class PubSubClient extends Emitter {
 
   /**
    * Publishes; resolves once the server has committed the message. Without a connection it waits
-   * for one, and a publish whose answer was lost is repeated under the same message_id, which the
-   * server stores once. After a `timeout` it is unknown whether it was stored.
+   * for one, and a publish whose answer was lost, or that the server refused as `unavailable` or
+   * `rate_limited`, is repeated under the same message_id, which the server stores once. After a
+   * `timeout` it is unknown whether it was stored.
    *
    * @param {{topic: string, message: any, producer?: string, message_id?: string}} publication
    * @returns {Promise<{sequence: number, timestamp: number, duplicate: boolean}>}
@@ -208,7 +214,8 @@ export class PubSubClient extends Emitter {
       return Promise.reject(new PubSubError("invalid", "`message` is missing", "publish"));
     }
     producer ??= this.consumer;
-    return this.#lasting("publish", { topic, message_id, message, producer });
+    const publication = { topic, message_id, message, producer };
+    return this.#lasting("publish", publication, { passing: PASSING_REFUSALS });
   }
 
   /**
@@ -376,12 +383,12 @@ export class PubSubClient extends Emitter {
   }
 
   /** A request that is repeated after a lost connection. */
-  #lasting(event, value, settle) {
+  #lasting(event, value, how) {
     if (this.#state.name === "closed") {
       return Promise.reject(new PubSubError("closed", "the client was closed", event));
     }
     const timeout = this.#options.deliveryTimeout;
-    return this.#root.request(event, value, { timeout, resend: true, settle });
+    return this.#root.request(event, value, { timeout, resend: true, ...how });
   }
 
   /** Subscribes again to what was subscribed on the connection before. */
@@ -431,7 +438,9 @@ export class PubSubClient extends Emitter {
 
   #subscribed(report) {
     this.#inbox.confirm(report);
-    for (const { topic } of report.topics) this.#resuming.delete(topic);
+    // One that the server makes by itself, of notifications that are lost, is in another name.
+    const isOwn = [undefined, report.consumer].includes(this.consumer);
+    if (isOwn) for (const { topic } of report.topics) this.#resuming.delete(topic);
     this.emit("subscribed", report);
     for (const row of report.topics) this.#channels.tellOwn(row.topic, "subscribed", row);
     for (const row of report.topics.flatMap((row) => row.topics ?? [row])) {
@@ -442,6 +451,11 @@ export class PubSubClient extends Emitter {
     }
   }
 
+}
+
+/** Where a topic or pattern is to start; undefined: with what is new. */
+function startOf(name, after) {
+  return typeof after === "object" ? after?.[name] : after;
 }
 
 function everywhere(topics, after) {

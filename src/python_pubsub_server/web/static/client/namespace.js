@@ -1,3 +1,4 @@
+import { backoffDelay } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { errorFrom, PubSubError } from "./errors.js";
 
@@ -20,7 +21,8 @@ export class Namespace extends Emitter {
   /**
    * @param {string} path
    * @param {(packet: object) => void} transmit
-   * @param {{clock: object, requestTimeout: number, queueLimit: number}} options
+   * @param {{clock: object, requestTimeout: number, queueLimit: number, backoff?: object,
+   *   random?: () => number}} options
    */
   constructor(path, transmit, options) {
     super();
@@ -40,14 +42,17 @@ export class Namespace extends Emitter {
    *
    * @param {string} event
    * @param {any} [value] or a function that makes it at each sending
-   * @param {{timeout?: number, resend?: boolean, settle?: (answer: any) => void}} [how]
+   * @param {{timeout?: number, resend?: boolean, passing?: string[],
+   *   settle?: (answer: any) => void}} [how]
    *   `resend`: repeat it when the connection is lost before the answer, which is only right for
-   *   requests that may be carried out twice; `settle` hears a good answer before anything that
-   *   the server sent after it
+   *   requests that may be carried out twice; `passing`: codes of refusals after which it is
+   *   repeated, later each time; `settle` hears a good answer before anything that the server
+   *   sent after it
    * @returns {Promise<any>} rejects with a PubSubError: the server's, or `timeout`,
    *   `disconnected`, `queue_full`, `closed`
    */
-  request(event, value, { timeout = this.#options.requestTimeout, resend = false, settle } = {}) {
+  request(event, value, how = {}) {
+    const { timeout = this.#options.requestTimeout, resend = false, passing = [], settle } = how;
     const { clock, queueLimit } = this.#options;
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
@@ -58,7 +63,9 @@ export class Namespace extends Emitter {
       const expire = () =>
         this.#fail(id, new PubSubError("timeout", `${event}: no answer in ${timeout} ms`, event));
       const timer = clock.setTimeout(expire, timeout);
-      const request = { event, value, resend, settle, resolve, reject, timer, isSent: false };
+      const deadline = clock.now() + timeout;
+      const state = { timer, deadline, isSent: false, refusals: 0, again: undefined };
+      const request = { event, value, resend, passing, settle, resolve, reject, ...state };
       this.#pending.set(id, request);
       if (this.connected) this.#dispatch(id, request);
     });
@@ -112,19 +119,34 @@ export class Namespace extends Emitter {
   #dispatch(id, request) {
     const value = typeof request.value === "function" ? request.value() : request.value;
     request.isSent = true;
+    this.#options.clock.clearTimeout(request.again);
     const data = value === undefined ? [request.event] : [request.event, value];
     this.#packet({ kind: "event", id, data });
   }
 
   #answer(id, answer) {
-    const request = this.#take(id);
+    const request = this.#pending.get(id);
     if (!request) return; // it timed out before
     if (answer?.status === "error") {
-      request.reject(errorFrom(answer, "invalid", request.event));
+      const error = errorFrom(answer, "invalid", request.event);
+      if (!this.#repeats(id, request, error)) this.#fail(id, error);
     } else {
+      this.#take(id);
       request.settle?.(answer);
       request.resolve(answer);
     }
+  }
+
+  /** Whether a refused request is sent again: later, or at once on the next connection. */
+  #repeats(id, request, { code }) {
+    if (!request.passing.includes(code)) return false;
+    const { clock, backoff, random } = this.#options;
+    request.refusals += 1;
+    const delay = backoffDelay(request.refusals, backoff, random);
+    if (clock.now() + delay >= request.deadline) return false;
+    request.isSent = false;
+    request.again = clock.setTimeout(() => this.connected && this.#dispatch(id, request), delay);
+    return true;
   }
 
   #fail(id, error) {
@@ -133,7 +155,10 @@ export class Namespace extends Emitter {
 
   #take(id) {
     const request = this.#pending.get(id);
-    if (request) this.#options.clock.clearTimeout(request.timer);
+    if (request) {
+      this.#options.clock.clearTimeout(request.timer);
+      this.#options.clock.clearTimeout(request.again);
+    }
     this.#pending.delete(id);
     return request;
   }
