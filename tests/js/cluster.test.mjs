@@ -47,8 +47,37 @@ test("a node that said goodbye has stopped, and is forgotten after five minutes"
   const model = new ClusterModel();
   model.list([facts("a")], 1_000);
   model.hearHealth({ reported_by: "a", node_id: "a", status: "stopped", checks: {}, version: "1", alerts: [] }, 1_001);
-  assert.deepEqual(states(model, 1_200), { a: "stopped" });
-  assert.deepEqual(states(model, 1_302), {});
+  model.hearMetrics(report("b"), 1_200);
+  assert.deepEqual(states(model, 1_200), { a: "stopped", b: "up" });
+  model.hearMetrics(report("b"), 1_302);
+  assert.deepEqual(states(model, 1_302), { b: "up" });
+});
+
+test("where nobody tells anything it is the page that does not hear: no node is lost by that", () => {
+  const model = new ClusterModel();
+  model.list([facts("a"), facts("b")], 1_000);
+  model.hearMetrics(report("a"), 1_002);
+  assert.equal(model.isQuiet(1_008), false);
+  assert.equal(model.isQuiet(1_009), true);
+  assert.deepEqual(states(model, 2_000), { a: "up", b: "up" });
+  model.hearHealth({ reported_by: "a", node_id: "a", status: "healthy", checks: {}, version: "1", alerts: [] }, 2_000);
+  assert.equal(model.isQuiet(2_001), false);
+  assert.deepEqual(states(model, 2_001), { a: "up", b: "lost" });
+});
+
+test("while its own node is without Redis the page does not see the others, and takes none for lost", () => {
+  const model = new ClusterModel();
+  model.list([facts("a"), facts("b")], 1_000);
+  for (let now = 1_002; now <= 1_060; now += 2) model.hearMetrics(report("a", { bus: "refused" }), now);
+  assert.deepEqual(states(model, 1_061), { a: "up", b: "unseen" });
+  const { up, lost, unseen, total } = model.sums(1_061);
+  assert.deepEqual([up, lost, unseen, total], [1, 0, 1, 2]);
+  model.hearMetrics(report("a"), 1_062);
+  assert.deepEqual(states(model, 1_062), { a: "up", b: "unseen" }); // it has a moment to show itself
+  model.hearMetrics(report("b"), 1_063);
+  assert.deepEqual(states(model, 1_063), { a: "up", b: "up" });
+  model.hearMetrics(report("a"), 1_074);
+  assert.deepEqual(states(model, 1_074), { a: "up", b: "lost" });
 });
 
 test("the numbers of a node are those of all seconds that it told of", () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -92,3 +93,25 @@ def cluster(
             stack.enter_context(RunningServer(directory, redis_url=redis.url, **settings))
             for _ in range(count)
         ]
+
+
+def node_id(server: RunningServer) -> str:
+    found: str = server.get("/api/health")["node_id"]
+    return found
+
+
+def all_see(servers: list[RunningServer]) -> None:
+    """Wait until every node has seen every other one since the last of them began."""
+
+    def is_settled(server: RunningServer) -> bool:
+        nodes = server.get("/api/cluster/nodes")["nodes"]
+        begun = max(node["started_at"] for node in nodes)
+        return len(nodes) == len(servers) and all(node["last_seen"] > begun for node in nodes)
+
+    for server in servers:
+        server.until(lambda s=server: is_settled(s))
+
+
+def send(server: RunningServer, number: signal.Signals) -> None:
+    assert server.process is not None
+    server.process.send_signal(number)

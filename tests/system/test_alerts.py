@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import queue
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,14 +12,14 @@ from typing import Any
 
 import pytest
 
-import server as server_module
+from disks import Disk, small_disk
+from engines import sqlite_url
 from redis_server import RedisServer
 from server import RunningServer
 from system.clients import Client
-from system.cluster import cluster
+from system.cluster import all_see, cluster, node_id, send
 
 SOON = 15.0  # in which an alert begins, and ends
-DISK_BYTES = 64 * 2**20
 
 
 class Watcher(Client):
@@ -56,65 +54,10 @@ class Watcher(Client):
         return [told for told in self.alerts if told[0].startswith(kind)]
 
 
-class Disk:
-    """A small disk that can be filled."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._ballast = directory / "ballast"
-
-    def fill(self) -> None:
-        self._ballast.write_bytes(bytes(DISK_BYTES - 2 * 2**20))
-
-    def free(self) -> None:
-        self._ballast.unlink()
-
-
-# A server that reads from a file how much of its disk is free.
-TOLD_DISK = """
-from pathlib import Path
-from python_pubsub_server import vitals
-vitals.free_percent = lambda directory: float((directory / "free").read_text())
-from python_pubsub_server.pubsub_ws import main
-main()
-"""
-
-
-class ToldDisk(Disk):
-    """A disk of which the servers are told that it is full."""
-
-    def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
-        super().__init__(directory)
-        self.free()
-        command = server_module.serve_command
-
-        def patched(**settings: object) -> list[str]:
-            options = command(**settings)[3:]
-            return [sys.executable, "-c", TOLD_DISK, *options]
-
-        patch.setattr(server_module, "serve_command", patched)
-
-    def fill(self) -> None:
-        (self.directory / "free").write_text("3.1")
-
-    def free(self) -> None:
-        (self.directory / "free").write_text("97")
-
-
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    """A real one where this machine lets us mount it."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(directory)]
-    mounted = subprocess.run(mount, check=False, timeout=20, capture_output=True)
-    if mounted.returncode:
-        yield ToldDisk(directory, monkeypatch)
-        return
-    try:
-        yield Disk(directory)
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True, timeout=20)
+    with small_disk(tmp_path, monkeypatch) as disk:
+        yield disk
 
 
 @pytest.fixture
@@ -123,31 +66,9 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield running
 
 
-def node_id(server: RunningServer) -> str:
-    found: str = server.get("/api/health")["node_id"]
-    return found
-
-
 def active(server: RunningServer) -> set[str]:
     """The alerts that a node knows of."""
     return {alert["id"] for alert in server.get("/api/cluster/alerts")["active"]}
-
-
-def all_see(servers: list[RunningServer]) -> None:
-    """Wait until every node has seen every other one since the last of them began."""
-
-    def is_settled(server: RunningServer) -> bool:
-        nodes = server.get("/api/cluster/nodes")["nodes"]
-        begun = max(node["started_at"] for node in nodes)
-        return len(nodes) == len(servers) and all(node["last_seen"] > begun for node in nodes)
-
-    for server in servers:
-        server.until(lambda s=server: is_settled(s))
-
-
-def send(server: RunningServer, number: signal.Signals) -> None:
-    assert server.process is not None
-    server.process.send_signal(number)
 
 
 def test_nodes_that_die_and_freeze_are_lost_until_they_are_back(
@@ -198,7 +119,9 @@ def test_without_redis_every_node_tells_its_own_clients(tmp_path: Path, redis: R
 
 
 def test_a_disk_fills_up_and_is_freed(tmp_path: Path, redis: RedisServer, disk: Disk) -> None:
-    with cluster(disk.directory, redis, 3) as nodes, Watcher(nodes[1]) as watcher:
+    file = sqlite_url(disk.directory)  # of PostgreSQL, its own machine has to look after the disk
+    nodes_there = cluster(disk.directory, redis, 3, database_url=file)
+    with nodes_there as nodes, Watcher(nodes[1]) as watcher:
         ids = [f"disk_low:{node_id(node)}" for node in nodes]
         disk.fill()
         watcher.until(*((name, "begin") for name in ids))
@@ -210,6 +133,9 @@ def test_a_disk_fills_up_and_is_freed(tmp_path: Path, redis: RedisServer, disk: 
 def test_the_log_is_watched_by_one_node(tmp_path: Path, redis: RedisServer) -> None:
     settings = {"alert_silent_topics": "pulse=2", "alert_lag_messages": 2}
     with cluster(tmp_path, redis, 2, **settings) as (one, two), Watcher(two) as watcher:
+        two.until(lambda: "topic_silent:pulse" in active(two))  # perhaps from before it watched
+        one.publish("pulse", 0)
+        watcher.until(("topic_silent:pulse", "end"))
         watcher.until(("topic_silent:pulse", "begin"))
         for number in range(4):
             one.publish("orders", number, message_id=f"m-{number}")

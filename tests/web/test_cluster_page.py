@@ -1,9 +1,11 @@
-"""The cluster page in a real browser: one node, three nodes, one that is killed, and back again."""
+"""The cluster page in a real browser: one node, and three that die, freeze and lose their Redis."""
 
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,15 @@ from hostile import hostile
 from pages import CLUSTER, HEARD
 from panel import beyond_the_phone
 
+from disks import small_disk
+from engines import sqlite_url
 from redis_server import RedisServer
 from server import RunningServer
-from system.cluster import cluster
+from system.cluster import all_see, cluster, node_id, send
 
 pytestmark = pytest.mark.browser
 
-SOON = 15.0  # in which a node that was killed has to be shown as lost
+SOON = 15.0  # in which what happens has to be shown, its end as well
 HOSTILE = hostile("cluster-page")
 CHARTS = 8
 
@@ -138,24 +142,114 @@ def test_after_a_restart_it_goes_on_with_the_new_node(browser: Browser, tmp_path
         page.close()
 
 
-def test_of_three_nodes_one_that_is_killed_is_lost_until_it_is_back(
-    browser: Browser, tmp_path: Path
-) -> None:
-    with RedisServer(tmp_path) as redis, cluster(tmp_path, redis, 3) as nodes:
-        first, second, third = nodes
-        page = browser.page().go(first.url + CLUSTER)
-        up = "document.querySelectorAll('#nodes tr[data-state=up]').length"
-        page.wait_for(f"{up} === 3", 30)
-        page.wait_for(f"{lines('cpu_percent')} === 3")
-        lost = third.get("/api/health")["node_id"]
-        third.kill()
-        row = f"document.querySelector('tr[data-node=\"{lost}\"]')"
-        alert = f"document.querySelector('#alerts [data-alert=\"node_lost:{lost}\"]')"
-        page.wait_for(f"{row}.dataset.state === 'lost' && {alert} !== null", SOON)
-        assert page.text("[data-tile=nodes] .tile-value").strip() == "2 / 3"
-        second.stop()
-        page.wait_for("document.querySelectorAll('#nodes tr[data-state=stopped]').length === 1")
-        third.start()
-        page.wait_for(f"{up} === 2", 30)
-        page.wait_for(f"{alert} === null", 30)
+class ThreeNodes:
+    """Three nodes on one Redis, and the page of the first of them."""
+
+    def __init__(self, nodes: list[RunningServer], redis: RedisServer, page: Page) -> None:
+        self.nodes, self.redis, self.page = nodes, redis, page
+        self.ids = [node_id(node) for node in nodes]
+
+    def shows(self, condition: str, timeout: float = SOON) -> None:
+        self.page.wait_for(condition, timeout)
+
+
+@contextmanager
+def three_nodes(browser: Browser, directory: Path, **settings: object) -> Iterator[ThreeNodes]:
+    """Wait until they know of each other, and the page shows it."""
+    with RedisServer(directory) as redis, cluster(directory, redis, 3, **settings) as nodes:
+        page = browser.page().go(nodes[0].url + CLUSTER)
+        page.wait_for(f"{count('up')} === 3", 30)
+        page.wait_for(f"{lines('cpu_percent')} === 3", 30)
+        all_see(nodes)
+        yield ThreeNodes(nodes, redis, page)
         page.close()
+
+
+@pytest.fixture
+def three(browser: Browser, tmp_path: Path) -> Iterator[ThreeNodes]:
+    with three_nodes(browser, tmp_path) as three:
+        yield three
+
+
+def count(state: str) -> str:
+    """JavaScript for how many nodes are shown in a state."""
+    return f"document.querySelectorAll('#nodes tr[data-state={state}]').length"
+
+
+def state(node: str) -> str:
+    return f"document.querySelector('tr[data-node=\"{node}\"]').dataset.state"
+
+
+def alert(name: str, place: str = "alerts") -> str:
+    """JavaScript for whether an alert is shown: of now, or among those that `ended`."""
+    return f"(document.querySelector('#{place} [data-alert=\"{name}\"]') !== null)"
+
+
+CARD = "document.querySelector('#cluster').dataset.state"
+CONNECTION = "document.querySelector('#connection').dataset.state"
+
+
+def test_of_three_nodes_one_that_is_killed_is_lost_until_it_is_back(three: ThreeNodes) -> None:
+    _, second, third = three.nodes
+    lost = three.ids[2]
+    third.kill()
+    three.shows(f"{state(lost)} === 'lost' && {alert(f'node_lost:{lost}')}")
+    assert three.page.text("[data-tile=nodes] .tile-value").strip() == "2 / 3"
+    second.stop()
+    three.shows(f"{count('stopped')} === 1")
+    third.start()
+    three.shows(f"!{alert(f'node_lost:{lost}')} && {count('up')} === 2")
+
+
+def test_a_node_that_is_frozen_is_lost_until_it_goes_on(three: ThreeNodes) -> None:
+    frozen = three.ids[2]
+    send(three.nodes[2], signal.SIGSTOP)
+    three.shows(f"{state(frozen)} === 'lost' && {alert(f'node_lost:{frozen}')}")
+    assert three.page.evaluate(f"[{CARD}, {count('up')}]") == ["live", 2]
+    send(three.nodes[2], signal.SIGCONT)
+    three.shows(f"!{alert(f'node_lost:{frozen}')} && {count('up')} === 3")
+    three.shows(alert(f"node_lost:{frozen}", "ended"))
+
+
+def test_a_page_whose_own_node_is_frozen_says_that_it_is_not_up_to_date(three: ThreeNodes) -> None:
+    first, second, _ = three.nodes
+    lost = f"node_lost:{three.ids[0]}"
+    send(first, signal.SIGSTOP)
+    three.shows(f"{CARD} === 'stale' && {CONNECTION} === 'reconnecting'")
+    assert "Not up to date" in three.page.text("#cluster-error")
+    # It knows nothing of the others, and claims nothing.
+    assert three.page.evaluate(f"[{count('up')}, {count('lost')}]") == [3, 0]
+    second.until(lambda: lost in {a["id"] for a in second.get("/api/cluster/alerts")["active"]})
+    assert three.page.evaluate(f"[{CARD}, {count('up')}, {count('lost')}]") == ["stale", 3, 0]
+    send(first, signal.SIGCONT)
+    three.shows(f"{CARD} === 'live' && {CONNECTION} === 'connected'")
+    three.shows(f"!{alert(lost)} && {alert(lost, 'ended')} && {count('up')} === 3")
+    assert three.page.text("#cluster-error") == ""
+
+
+def test_while_redis_is_away_the_other_nodes_are_not_seen_and_not_lost(three: ThreeNodes) -> None:
+    own, *others = three.ids
+    three.redis.kill()
+    three.shows(alert(f"bus_down:{own}"))
+    three.shows(" && ".join(f"{state(node)} === 'unseen'" for node in others))
+    assert three.page.evaluate(f"[{state(own)}, {CARD}]") == ["up", "live"]
+    assert three.page.text("[data-tile=nodes] .tile-value").strip() == "1 / 3"
+    three.redis.start()
+    three.shows(f"!{alert(f'bus_down:{own}')} && {count('up')} === 3")
+    assert three.page.evaluate("document.querySelectorAll('[data-alert^=node_lost]').length") == 0
+
+
+def test_a_full_disk_is_shown_for_every_node_until_there_is_room(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        small_disk(tmp_path, monkeypatch) as disk,
+        three_nodes(browser, tmp_path, database_url=sqlite_url(disk.directory)) as three,
+    ):
+        full = [f"disk_low:{node}" for node in three.ids]
+        disk.fill()
+        three.shows(" && ".join(map(alert, full)))
+        assert three.page.text("#alerts-count") == "3"
+        disk.free()
+        three.shows(" && ".join(f"!{alert(name)} && {alert(name, 'ended')}" for name in full))
+        assert not three.page.evaluate("document.querySelector('#alerts-empty').hidden")

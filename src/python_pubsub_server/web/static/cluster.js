@@ -1,7 +1,7 @@
 /** The cluster: its nodes, what is wrong, and the last hour of each; from then on live. */
 import { Alerts } from "./cluster/alerts.js";
 import { Chart } from "./cluster/chart.js";
-import { ClusterModel, isReport } from "./cluster/model.js";
+import { ClusterModel, isReport, QUIET_SECONDS } from "./cluster/model.js";
 import { Nodes, percent } from "./cluster/nodes.js";
 import { Summary } from "./cluster/summary.js";
 import { Trends } from "./cluster/trends.js";
@@ -15,6 +15,8 @@ import { PubSubClient } from "./pubsub-client.js";
 
 const RECENT_SECONDS = 880; // for so long the nodes know each second
 const DRAW_EVERY_MS = 1_000;
+const READ_AGAIN_SECONDS = 5;
+const BACKOFF = { max: 5_000 }; // who watches a cluster wants to know soon that a node is back
 const CHANNELS = ["cluster:metrics", "cluster:health", "cluster:alerts"];
 const COLOURS = 8;
 const METRICS = [
@@ -28,7 +30,7 @@ const METRICS = [
   { name: "disk_free_percent", title: "Disk, free", unit: "", text: percent, top: 100 },
 ];
 
-const client = new PubSubClient(location.origin, { auth: access.handshake, resume: false });
+const client = new PubSubClient(location.origin, { auth: access.handshake, resume: false, backoff: BACKOFF });
 openShell(client);
 keepTimes();
 
@@ -42,6 +44,8 @@ const charts = METRICS.map((metric) => new Chart(metric, (at) => charts.forEach(
 byId("charts").append(...charts.map(({ element }) => element));
 const series = new Map(); // node → the number of its colour, for as long as the page is open
 let hasNews = false;
+let isLive = false; // all was read on this connection, and what comes is heard
+let readAgainAt = Infinity;
 let serverAhead = 0; // seconds that its clock is ahead of this machine's
 
 const seconds = () => Date.now() / 1000;
@@ -55,11 +59,22 @@ function fail(error) {
 /** What went wrong; whom this tab speaks for is told by the shell. */
 function refused(error) {
   if (error.code === "forbidden") access.standing.become("user");
-  else if (!access.isRefusal(error)) fail(error);
+  else if (!access.isRefusal(error)) {
+    fail(error);
+    readAgainAt = seconds() + READ_AGAIN_SECONDS;
+  }
+}
+
+/** Nobody tells anything: its node stands still, or the way to it is broken. Another way may not be. */
+function reconnect() {
+  isLive = false;
+  client.reconnect();
+  fail(new Error(say("nothing was heard for {number} seconds", { number: QUIET_SECONDS })));
 }
 
 /** All that is known on the server; what comes later is told. */
 async function read() {
+  readAgainAt = Infinity;
   try {
     if (!client.topics.length) await client.subscribe(CHANNELS); // later it does so by itself
     const [listed, alerted, minutes] = await Promise.all([
@@ -75,6 +90,7 @@ async function read() {
     trends.load(minutes.rows);
     access.standing.become("admin");
     fail(null);
+    isLive = true;
     show();
   } catch (error) {
     refused(error);
@@ -122,10 +138,14 @@ function nameOf(id, host, rows) {
 for (const channel of CHANNELS) client.on(`redis_${channel.replace(":", "_")}`, (value) => hear(channel, value));
 client.on("error", refused);
 client.on("state", ({ name, error }) => {
+  isLive = false;
   if (name === "connected") read();
   else if (error) refused(error);
 });
 setInterval(() => {
-  if (!document.hidden && client.state.name === "connected") show();
+  if (client.state.name !== "connected") return;
+  if (isLive && model.isQuiet(seconds())) reconnect();
+  else if (seconds() > readAgainAt) read();
+  else if (!document.hidden) show();
 }, DRAW_EVERY_MS);
 document.addEventListener("visibilitychange", () => document.hidden || show());

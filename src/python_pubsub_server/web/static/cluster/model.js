@@ -2,6 +2,7 @@
  * The nodes and their alerts, as told by the server at first and by the nodes from then on. Without
  * I/O; `now` is always the page's own Unix time, against which silence is measured.
  */
+export const QUIET_SECONDS = 6; // without any report, not even of the node that the page is connected to
 const SILENT_SECONDS = 10; // a node tells of itself every two
 const GONE_SECONDS = 300; // a node that said goodbye is shown that long
 const LOST_SECONDS = 3_600;
@@ -11,9 +12,12 @@ export class ClusterModel {
   #nodes = new Map(); // id → {facts, heardAt, isStopped, isReplaced, health}
   #active = new Map(); // id → alert
   #ended = []; // latest first
+  #heardAt = 0; // the last that was heard of any node
+  #blindUntil = 0; // while its node has no Redis, the page does not hear the others
 
   /** The rows of `GET /api/cluster/nodes`: these are there. */
   list(rows, now) {
+    this.#heardAt = now;
     const there = new Set(rows.map((row) => row.node_id));
     for (const row of rows) {
       const known = this.#node(row.node_id);
@@ -28,8 +32,9 @@ export class ClusterModel {
   hearMetrics({ samples, ...facts }, now) {
     const node = this.#node(facts.node_id);
     node.facts = { ...node.facts, ...facts, ...overall(samples) };
-    node.heardAt = now;
+    node.heardAt = this.#heardAt = now;
     node.isStopped = node.isReplaced = false;
+    if (facts.bus) this.#blindUntil = now + SILENT_SECONDS; // only its own clients can hear such a report
   }
 
   /** A node's report on `cluster:health`; the last one of a node says that it stopped. */
@@ -38,7 +43,7 @@ export class ClusterModel {
     node.health = { status, checks };
     node.facts = { ...node.facts, node_id, version };
     node.isStopped = status === "stopped";
-    node.heardAt = now;
+    node.heardAt = this.#heardAt = now;
     for (const alert of alerts ?? []) this.hearAlert(alert);
   }
 
@@ -61,6 +66,11 @@ export class ClusterModel {
     this.#ended = ended.slice(0, MOST_ENDED);
   }
 
+  /** Whether nobody tells anything: then it is the page that hears nothing, and knows of no node. */
+  isQuiet(now) {
+    return now - this.#heardAt > QUIET_SECONDS;
+  }
+
   /** What is wrong now, the latest first. */
   get active() {
     return [...this.#active.values()].sort((one, two) => two.since - one.since);
@@ -72,6 +82,7 @@ export class ClusterModel {
 
   /** Every node to be shown, the oldest first: its facts, `state` and `problem`, "" when it is well. */
   nodes(now) {
+    now = Math.min(now, this.#heardAt + QUIET_SECONDS); // what nobody tells of makes no node older
     this.#forget(now);
     return [...this.#nodes.values()]
       .filter(({ facts }) => facts.started_at !== undefined)
@@ -84,9 +95,12 @@ export class ClusterModel {
     const all = this.nodes(now);
     const there = all.filter(({ state }) => state === "up" || state === "draining");
     const sum = (name) => there.reduce((total, node) => total + (node[name] ?? 0), 0);
+    const [lost, unseen] = ["lost", "unseen"].map((name) => all.filter(({ state }) => state === name).length);
     return {
       up: there.length,
-      total: there.length + all.filter(({ state }) => state === "lost").length,
+      lost,
+      unseen,
+      total: there.length + lost + unseen,
       alerts: this.#active.size,
       connections: sum("connections"),
       subscriptions: sum("subscriptions"),
@@ -105,7 +119,8 @@ export class ClusterModel {
 
   #state({ facts, heardAt, isStopped }, now) {
     if (isStopped) return "stopped";
-    if (now - heardAt > SILENT_SECONDS || this.#active.has(`node_lost:${facts.node_id}`)) return "lost";
+    if (this.#active.has(`node_lost:${facts.node_id}`)) return "lost";
+    if (now - heardAt > SILENT_SECONDS) return now < this.#blindUntil ? "unseen" : "lost";
     return facts.status === "draining" ? "draining" : "up";
   }
 

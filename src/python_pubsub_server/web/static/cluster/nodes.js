@@ -2,7 +2,7 @@ import { arrange, byId, fill, instantiate, setName, setText } from "../page/dom.
 import { language, say } from "../page/language.js";
 import { count, duration, milliseconds, rate, showTime } from "../page/text.js";
 
-const STATES = { up: "up", draining: "stopping", lost: "lost", stopped: "stopped" };
+const STATES = { up: "up", draining: "stopping", lost: "lost", unseen: "not seen", stopped: "stopped" };
 
 /** The nodes as a table, in which each keeps its row. */
 export class Nodes {

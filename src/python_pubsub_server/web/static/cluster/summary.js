@@ -46,8 +46,9 @@ export class Summary {
   }
 }
 
-function health({ up, total, alerts }) {
+function health({ lost, unseen, alerts }) {
   if (alerts === 1) return say("one alert");
   if (alerts) return say("{number} alerts", { number: count(alerts) });
-  return up === total ? say("all is well") : say("{number} lost", { number: count(total - up) });
+  if (lost) return say("{number} lost", { number: count(lost) });
+  return unseen ? say("{number} not seen", { number: count(unseen) }) : say("all is well");
 }
