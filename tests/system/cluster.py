@@ -4,54 +4,51 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
-
-import requests
 
 from redis_server import RedisServer
 from server import RunningServer
-from system.clients import InlineClient
+from torture.clients import Gone, Link
 
 PATIENCE = 30.0
+PAUSE_SECONDS = 0.1  # before it comes again
 
 
 class Follower:
-    """A client that keeps every sequence it is sent, and comes back after each disconnect."""
+    """A client that keeps every sequence it is sent, and comes back whenever it is not served.
+
+    A thread of its own: one connection after the other, so that what an old one still brings is
+    never mixed with what a new one is asked for.
+    """
 
     def __init__(self, server: RunningServer, *topics: str, name: str = "follower") -> None:
         self.heard: dict[str, list[int]] = {topic: [] for topic in topics}
         self.ids: dict[str, list[str]] = {topic: [] for topic in topics}
         self.is_subscribed = threading.Event()
-        self._news = threading.Condition()
+        self.is_refused = threading.Event()  # once, at least
+        self._server = server
         self._name = name
-        self._http = requests.Session()
-        self._sockets: list[Any] = []
-        self._client = InlineClient(
-            http_session=self._http,
-            reconnection_delay=0.1,
-            reconnection_delay_max=0.5,
-            handle_sigint=False,
-        )
-        self._client.on("message", self._hear)
-        self._client.on("connect", self._subscribe)
-        self._client.connect(server.url, transports=["websocket"], wait_timeout=10)
+        self._news = threading.Condition()
+        self._diary: deque[str] = deque(maxlen=20)  # what became of its last connections
+        self._is_over = threading.Event()
+        self._link: Link | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Follower:
-        assert self.is_subscribed.wait(PATIENCE)
+        assert self.is_subscribed.wait(PATIENCE), self._story()
         return self
 
     def __exit__(self, *_: object) -> None:
-        engine = self._client.eio
-        tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task]
-        self._client.shutdown()
-        for task in tasks:
-            task.join(PATIENCE)
-        for each in self._sockets:  # python-engineio leaves them to the garbage collector
-            each.shutdown()
-        self._http.close()
+        self._is_over.set()
+        if self._link is not None:
+            self._link.interrupt()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), self._story()
 
     def until(self, topic: str, last: int) -> None:
         """Wait until it was sent a sequence."""
@@ -59,25 +56,45 @@ class Follower:
             there = self._news.wait_for(
                 lambda: self.heard[topic] and self.heard[topic][-1] >= last, PATIENCE
             )
-        assert there, f"{topic}: {self.heard[topic][-3:]} instead of {last}"
+        assert there, f"{topic}: {self.heard[topic][-3:]} instead of {last}; {self._story()}"
 
-    def _subscribe(self) -> None:
-        self._sockets.append(self._client.eio.ws)
+    def _story(self) -> str:
+        diary, log = "\n".join(self._diary), "".join(self._server.lines[-30:])
+        return f"the connections of {self._name}:\n{diary}\nits server:\n{log}"
+
+    def _run(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                with Link(self._server.url) as link:
+                    self._link = link
+                    self._follow(link)
+            except Gone as error:
+                self._note(f"gone: {error}")
+            self._is_over.wait(PAUSE_SECONDS)
+
+    def _follow(self, link: Link) -> None:
+        """Listen until the server cannot serve it."""
         after = {topic: heard[-1] if heard else 0 for topic, heard in self.heard.items()}
-        body = {"consumer": self._name, "topics": list(after), "after": after}
-        self._client.emit("subscribe", body, callback=self._answered)
+        self._note(f"subscribes after {after}")
+        link.ask("subscribe", {"consumer": self._name, "topics": list(after), "after": after})
+        while not self._is_over.is_set():
+            event, content = link.next()
+            if event == "message":
+                self._hear(content)
+            elif isinstance(event, int):
+                self._note(f"was answered {content}")
+                if content["status"] != "ok":
+                    self.is_refused.set()
+                    return
+                self.is_subscribed.set()
 
-    def _answered(self, answer: dict[str, object]) -> None:
-        if answer["status"] == "ok":
-            self.is_subscribed.set()
-        else:  # the server cannot do it now: come again
-            self._client.eio.disconnect(abort=True)
+    def _note(self, text: str) -> None:
+        self._diary.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}")
 
     def _hear(self, message: dict[str, object]) -> None:
         topic, sequence = str(message["topic"]), message["sequence"]
         assert isinstance(sequence, int)
         with self._news:
-            # A replay may begin before the last answer that a lost connection still brought.
             self.heard[topic].append(sequence)
             self.ids[topic].append(str(message["message_id"]))
             self._news.notify_all()

@@ -163,6 +163,24 @@ def test_a_node_that_is_killed_loses_nothing_that_it_answered(
         assert answer.json() == {"status": "ok", "duplicate": True}
 
 
+def test_a_client_that_was_refused_is_served_when_the_database_is_back(
+    tmp_path: Path, postgresql: PostgreSQL
+) -> None:
+    with RunningServer(tmp_path, database_url=postgresql.new_database()) as server:
+        publish(server, "a", 1, 3)
+        postgresql.halt()
+        try:
+            follower = Follower(server, "a")
+            assert follower.is_refused.wait(30)
+        finally:
+            postgresql.resume()
+        with follower:
+            follower.until("a", 3)
+            publish(server, "a", 4, 5)
+            follower.until("a", 5)
+            assert follower.heard["a"] == [1, 2, 3, 4, 5]
+
+
 def test_the_password_of_redis_is_not_logged(tmp_path: Path, redis: RedisServer) -> None:
     redis.client.config_set("requirepass", "s3cret")
     url = f"redis://:s3cret@127.0.0.1:{redis.port}/0"
