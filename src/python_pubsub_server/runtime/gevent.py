@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +11,6 @@ import gevent.event
 
 from .sockets import BACKLOG, Mailbox, guarded, listen
 from .threads import NativeThreads
-
-log = logging.getLogger("pubsub")
 
 READ, WRITE = 1, 2  # the loop's own constants
 

@@ -74,11 +74,6 @@ class EventStream:
         self.stalled_at: float | None = None
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the client has got the response's head; then it cannot be another one."""
-        return self._environ is None
-
-    @property
     def backlog(self) -> int:
         return 0 if self._outbox is None else self._outbox.unsent
 

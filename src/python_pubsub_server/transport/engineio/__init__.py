@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +17,6 @@ from .server import SocketIOServer
 
 __all__ = ["BINARY", "MALFORMED", "SocketIOConnection", "SocketIOServer"]
 __all__ += ["build_socketio", "connection_for", "shutdown"]
-
-log = logging.getLogger("pubsub")
 
 PING_SECONDS = 25.0
 PONG_SECONDS = 20.0

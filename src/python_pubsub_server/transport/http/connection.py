@@ -70,10 +70,6 @@ class Connection:
         self.write_deadline = inf
         self._resume()
 
-    @property
-    def is_open(self) -> bool:
-        return self._sock is not None
-
     # Reading
 
     def read(self) -> None:
