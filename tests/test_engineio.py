@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import engineio.base_socket
@@ -24,7 +25,7 @@ import socketio
 import websocket as websocket_client
 
 from loops import BACKENDS, Serving, run_on_loop, serving
-from python_pubsub_server.runtime import Runtime
+from python_pubsub_server.runtime import Runtime, Timer
 from python_pubsub_server.transport.connection import Broadcast
 from python_pubsub_server.transport.engineio import (
     BINARY,
@@ -35,6 +36,7 @@ from python_pubsub_server.transport.engineio import (
     shutdown,
     sockets,
 )
+from python_pubsub_server.transport.engineio.carriers import UPGRADE_SECONDS
 from python_pubsub_server.transport.engineio.packets import Packet
 from python_pubsub_server.transport.engineio.sockets import Socket
 
@@ -919,6 +921,75 @@ def test_an_upgrade_that_is_given_up_leaves_polling_working(live: Live) -> None:
             assert '430[["alive"]]' in body.split("\x1e")
             client.close()
 
+        with town(runtime) as here:
+            here.run(visit)
+
+    live(story)
+
+
+def held_back(runtime: Runtime, seconds: float) -> list[Callable[[], object]]:
+    """The timers of this length: they go off when a test says so."""
+    held: list[Callable[[], object]] = []
+    after = runtime.after
+
+    def hold(wait: float, function: Callable[..., object], *args: Any) -> Timer:
+        if wait != seconds:
+            return after(wait, function, *args)
+        held.append(partial(function, *args))
+        return after(3_600.0, function, *args)
+
+    runtime.after = hold  # type: ignore[method-assign]
+    return held
+
+
+@pytest.mark.parametrize("said", [[], ["2probe"]])
+def test_a_websocket_that_a_session_does_not_move_to_goes(live: Live, said: list[str]) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = Polling(here)
+            candidate = here.raw(f"{WEBSOCKET_PATH}&sid={client.sid}")
+            for message in said:
+                candidate.send(message)
+                assert candidate.recv() == "3probe"
+            assert client.post("3") == 200  # behind the candidate's opening
+            (give_up,) = timers
+            runtime.call_from_thread(give_up)
+            assert candidate.recv_data()[0] == websocket_client.ABNF.OPCODE_CLOSE
+            candidate.shutdown()
+            assert client.post('420["alive"]') == 200
+            body = "6"
+            while body == "6":
+                status, body = client.get()
+                assert status == 200
+            assert '430[["alive"]]' in body.split("\x1e")
+            client.close()
+
+        timers = held_back(runtime, UPGRADE_SECONDS)
+        with town(runtime) as here:
+            here.run(visit)
+
+    live(story)
+
+
+def test_a_websocket_that_a_session_has_moved_to_stays(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = Polling(here)
+            websocket = here.raw(f"{WEBSOCKET_PATH}&sid={client.sid}")
+            websocket.send("2probe")
+            assert websocket.recv() == "3probe"
+            websocket.send("5")
+            for word in ("before", "after"):
+                websocket.send(f'420["{word}"]')
+                assert websocket.recv() == f'430[["{word}"]]'
+                assert websocket.recv() == f'42["echo",["{word}"]]'
+                for give_up in timers:
+                    runtime.call_from_thread(give_up)
+            assert len(timers) == 1
+            websocket.close()
+            client.close()
+
+        timers = held_back(runtime, UPGRADE_SECONDS)
         with town(runtime) as here:
             here.run(visit)
 

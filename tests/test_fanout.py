@@ -11,7 +11,8 @@ from loops import BACKENDS, run_on_loop
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.transport.connection import Broadcast
 from python_pubsub_server.transport.fanout import Changes, Fanout, Form, Way
-from python_pubsub_server.transport.websocket import Receiver, WebSocket
+from python_pubsub_server.transport.receiver import Receiver
+from python_pubsub_server.transport.websocket import WebSocket
 
 OUTBOUND = 1 << 20
 

@@ -16,7 +16,8 @@ from python_pubsub_server.runtime import Event, Runtime
 from python_pubsub_server.transport import websocket as module
 from python_pubsub_server.transport.frames import BINARY, PING, TEXT, frame
 from python_pubsub_server.transport.handshake import open_websocket
-from python_pubsub_server.transport.websocket import Message, Receiver, WebSocket
+from python_pubsub_server.transport.receiver import Message, Receiver
+from python_pubsub_server.transport.websocket import WebSocket
 
 Live = Callable[[Callable[[Runtime], Any]], Any]
 

@@ -13,7 +13,8 @@ from websockets.server import ServerProtocol
 from ..runtime import Runtime
 from .fanout import Changes
 from .http import take_over
-from .websocket import Receiver, WebSocket, protocol_log
+from .receiver import Receiver
+from .websocket import WebSocket, protocol_log
 
 
 def open_websocket(

@@ -15,7 +15,8 @@ from .fanout import Changes, Form, Way
 from .frames import PING, TEXT, frame
 from .handshake import open_websocket
 from .heartbeat import Heartbeat
-from .websocket import Message, Receiver, WebSocket
+from .receiver import Message, Receiver
+from .websocket import WebSocket
 
 PING_SECONDS = 25.0
 PONG_SECONDS = 20.0

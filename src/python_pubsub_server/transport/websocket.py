@@ -21,8 +21,8 @@ from websockets.server import ServerProtocol
 
 from ..runtime import Event, Runtime, Timer, Watch, guarded
 from .fanout import Changes, Outlet
+from .receiver import NOBODY, Message, Receiver
 
-log = logging.getLogger("pubsub")
 protocol_log = logging.getLogger("pubsub.websocket")
 protocol_log.setLevel(logging.WARNING)  # else a line for every connection that ends
 
@@ -35,36 +35,6 @@ CLOSE_SECONDS = 5.0  # for the peer's part of the closing handshake
 
 ABNORMAL = 1006  # never on the wire (RFC 6455 §7.4.1)
 INVALID_TEXT = 1007
-
-Message = str | bytes
-
-
-class Receiver:
-    """What becomes of a WebSocket's messages. Its methods come in the order of this list."""
-
-    __slots__ = ()
-
-    def opened(self, websocket: WebSocket) -> None:
-        """It can be sent to from now on. Nothing is received before this returns."""
-
-    def glance(self, message: Message) -> bool:
-        """True: dealt with already. Must not wait; not asked while earlier messages are queued."""
-        return False
-
-    def receive(self, message: Message) -> None:
-        """The next message; may wait, and the one after it waits too."""
-
-    def ponged(self) -> None:
-        """The peer answered a ping frame. Must not wait."""
-
-    def slow(self) -> None:
-        """It did not read fast enough and is about to be closed. Must not wait."""
-
-    def closed(self, code: int, reason: str) -> None:
-        """Once, after the last message; may wait."""
-
-
-NOBODY = Receiver()
 
 
 class WebSocket(Outlet):
@@ -313,14 +283,12 @@ class WebSocket(Outlet):
             self._receiver.ponged()
 
     def _deliver(self, is_text: bool, data: bytes | bytearray | memoryview) -> None:
-        message: Message = bytes(data)
-        if is_text:
-            try:
-                message = str(data, "utf-8")
-            except UnicodeDecodeError:
-                self._protocol.fail(INVALID_TEXT, "text is not UTF-8")
-                self._finish(INVALID_TEXT, "text is not UTF-8")
-                return
+        try:
+            message: Message = str(data, "utf-8") if is_text else bytes(data)
+        except UnicodeDecodeError:
+            self._protocol.fail(INVALID_TEXT, "text is not UTF-8")
+            self._finish(INVALID_TEXT, "text is not UTF-8")
+            return
         if self._inbox is None and self._receiver.glance(message):
             return
         self._inbox_bytes += len(message)

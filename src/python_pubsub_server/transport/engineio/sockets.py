@@ -7,7 +7,6 @@ say so if an upgrade changes them.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -15,22 +14,21 @@ from typing import Any
 
 import engineio
 from engineio.exceptions import ContentTooLongError, EngineIOError, QueueEmpty
-from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
+from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG
 from engineio.packet import Packet as EnginePacket
 from engineio.payload import Payload
 from engineio.socket import Socket as StockSocket
 
-from ...runtime import Event, Runtime, guarded
+from ...runtime import Event, Runtime
 from ..fanout import Changes
 from ..frames import BINARY, TEXT, frame
 from ..handshake import open_websocket
 from ..heartbeat import Heartbeat
-from ..websocket import Message, Receiver, WebSocket
-
-log = logging.getLogger("pubsub")
+from ..receiver import Message, Receiver
+from ..websocket import WebSocket
+from .carriers import PONG_TEXT, Candidate, Carrier
 
 PING_FRAME = frame(TEXT, str(PING).encode())
-PONG_TEXT = str(PONG)
 GOING_AWAY = 1001
 PACKETS_AT_ONCE: int = Payload.max_decode_packets
 POST_PATIENCE = 10.0
@@ -288,7 +286,7 @@ class Socket(StockSocket):  # type: ignore[misc]
 
     def open(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """Answer a request that is a session from its beginning."""
-        answer = self._handshake(environ, start_response, _Carrier(self))
+        answer = self._handshake(environ, start_response, Carrier(self))
         if self.websocket is None:
             self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
         return answer
@@ -322,7 +320,7 @@ class Socket(StockSocket):  # type: ignore[misc]
     ) -> Any:
         if self.upgraded or self.upgrading:
             return self.server._bad_request("This session has a WebSocket already")
-        return self._handshake(environ, start_response, _Candidate(self))
+        return self._handshake(environ, start_response, Candidate(self))
 
     def _handshake(
         self, environ: dict[str, Any], start_response: Callable[..., Any], receiver: Receiver
@@ -374,77 +372,3 @@ class Socket(StockSocket):  # type: ignore[misc]
         self._wake_drained()
         self.server.heartbeat.forget(self)
         self.server.sockets.pop(self.sid, None)
-
-
-class _Carrier(Receiver):
-    """The WebSocket of a session."""
-
-    __slots__ = ("session",)
-
-    def __init__(self, session: Socket) -> None:
-        self.session = session
-
-    def opened(self, websocket: WebSocket) -> None:
-        session = self.session
-        session.carry_by(websocket)
-        session.send(session.greeting())
-        session.server.heartbeat.watch(session)
-
-    def glance(self, message: Message) -> bool:
-        session = self.session
-        if message == PONG_TEXT:
-            session.server.heartbeat.heard(session)
-            return True
-        if isinstance(message, bytes) or session.received is not None or session.closed:
-            return False
-        if session.server.is_prompt(message):
-            guarded(session.receive_text, message)
-            return True
-        return False
-
-    def receive(self, message: Message) -> None:
-        if message == PONG_TEXT:
-            self.session.server.heartbeat.heard(self.session)
-        elif not self.session.closed:
-            self.session.receive_text(message)
-
-    def slow(self) -> None:
-        self.session.slow()
-
-    def closed(self, code: int, reason: str) -> None:
-        reasons = self.session.server.reason
-        why = reasons.TRANSPORT_ERROR if reason == "slow" else reasons.TRANSPORT_CLOSE
-        self.session.close(wait=False, abort=True, reason=why)
-
-
-class _Candidate(_Carrier):
-    """A WebSocket that a polling session tries out, and then moves to."""
-
-    __slots__ = ("websocket",)
-
-    def opened(self, websocket: WebSocket) -> None:
-        self.websocket = websocket
-
-    def glance(self, message: Message) -> bool:
-        return self.session.websocket is self.websocket and super().glance(message)
-
-    def receive(self, message: Message) -> None:
-        session = self.session
-        if session.websocket is self.websocket:
-            super().receive(message)
-        elif session.closed or session.upgraded:
-            self.websocket.close(GOING_AWAY)
-        elif message == f"{PING}probe":
-            session.upgrading = True  # polls get nothing from here on
-            self.websocket.send_frames(frame(TEXT, f"{PONG}probe".encode()))
-            session.send(EnginePacket(NOOP))  # ends the poll that waits
-        elif message == str(UPGRADE) and session.upgrading:
-            session.carry_by(self.websocket)
-        else:
-            self.websocket.close(1002, "not an upgrade")
-
-    def closed(self, code: int, reason: str) -> None:
-        if self.session.websocket is self.websocket:
-            super().closed(code, reason)
-        elif not self.session.upgraded:
-            self.session.upgrading = False
