@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 import msgspec
 from msgspec import Raw
@@ -23,7 +22,7 @@ from ..runtime import Runtime
 from ..storage.database import Reader
 from ..subscribing import Subscribing
 from ..transport.connection import Broadcast, Connection
-from ..transport.fanout import Form, Way
+from ..transport.fanout import Way
 from ..wire import ROOM_PREFIX, Subscribe, encode, fingerprint
 from . import frames
 from .company import Company
@@ -32,6 +31,7 @@ from .member import Member
 from .names import room_of, topic_of
 from .news import NOTICES_A_SECOND, News
 from .room import Room
+from .translation import Translation
 
 __all__ = ["Listed", "Member", "Rooms"]
 
@@ -92,8 +92,7 @@ class Rooms:
         self.company = Company(self._rooms, self._moved, self._typed, now)
         self._next_heartbeat = 0.0
         self._is_beating = False
-        self._forms: dict[Form, Form] = {}  # as many as there are protocols
-        self._translate = self._translated  # one object, by which broadcasts know it again
+        self._translation = Translation(self._stored)
 
     # Coming and going
 
@@ -282,44 +281,15 @@ class Rooms:
             self._entered(member, msgspec.json.decode(broadcast.payloads[0], type=_Subscribed))
             return None
         way = None
-        for each in broadcast.form(self._translate):
+        for each in broadcast.form(self._translation.translate):
             if each.event == "history" and member.unrecovered:
                 member.unrecovered.clear()
                 member.tell(frames.unrecovered(each))
             else:
                 way = member.tell(each)
-        return way and Way(self._form(way.form), way.outlet)
+        return way and Way(self._translation.form(way.form), way.outlet)
 
-    def _form(self, form: Form) -> Form:
-        """The form that a broadcast of the hub has for members whose connections have a form."""
-        made = self._forms.get(form)
-        if made is None:
-
-            def made(broadcast: Broadcast) -> bytes:
-                return b"".join(each.form(form) for each in broadcast.form(self._translate))
-
-            self._forms[form] = made
-        return made
-
-    def _translated(self, broadcast: Broadcast) -> Sequence[Broadcast]:
-        """A broadcast of the hub in the shape of the chat, made once for all connections.
-
-        What is replayed becomes `history`, a page of it one event.
-        """
-        translated: list[Broadcast] = []
-        for is_replayed, run in groupby(frames.stored(broadcast), key=lambda m: m.replayed):
-            messages = list(run)
-            self._note_sequences(messages)
-            if is_replayed:
-                for topic, part in groupby(messages, key=lambda m: m.topic):
-                    page = [frames.said(message) for message in part]
-                    translated.append(frames.history(room_of(topic), page))
-            else:
-                payloads = [frames.payload(frames.said(message)) for message in messages]
-                translated.append(Broadcast("message", payloads))
-        return translated
-
-    def _note_sequences(self, messages: Sequence[Stored]) -> None:
+    def _stored(self, messages: Sequence[Stored]) -> None:
         for message in messages:
             room = self._rooms.get(room_of(message.topic))
             if room is not None:
