@@ -352,6 +352,18 @@ def test_typing_is_told_to_the_others_and_not_too_often(tell: Tell) -> None:
     tell(tale)
 
 
+def test_of_a_room_that_was_left_nothing_is_kept_with_the_member(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        _, ann = story.come("ann", "hall")
+        for name in ("hall", "attic", "cellar"):
+            story.rooms.join(ann, name, None)
+            story.rooms.type(ann, name)
+            story.rooms.leave(ann, name)
+        assert (ann.rooms, ann.typed_at, ann.unrecovered) == (set(), {}, set())
+
+    tell(tale)
+
+
 def test_history_is_by_sequence_from_either_end(tell: Tell) -> None:
     def tale(story: Story) -> None:
         story.publish(*({"content": f"{n}"} for n in range(1, 251)))

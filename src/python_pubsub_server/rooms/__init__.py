@@ -324,6 +324,7 @@ class Rooms:
     # What members hear of each other
 
     def _left(self, room: Room, member: Member, *, is_lost: bool) -> None:
+        member.typed_at.pop(room.name, None)
         if room.leave(member, is_lost=is_lost) and room.places:
             self._news[room.name].left(member.user)
         if room.places:
