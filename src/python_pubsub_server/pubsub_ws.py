@@ -222,7 +222,8 @@ def opens_connection(environ: dict[str, Any]) -> bool:
 
 def is_stream(environ: dict[str, Any]) -> bool:
     """Whether a request is for a topic's events."""
-    return bool(environ["PATH_INFO"].rstrip("/").endswith("/events"))
+    path = environ["PATH_INFO"]
+    return path.startswith("/topics/") and bool(path.rstrip("/").endswith("/events"))
 
 
 def is_preflight(environ: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 
 from ..node import Node
-from .http import Request, Response
+from .http import Request, Response, Route
 
 # Scripts and styles only from our own files, connections only to this server.
 POLICY = (
@@ -17,52 +17,37 @@ HEADERS = (
     ("Content-Security-Policy", POLICY),
     ("Cache-Control", "no-cache"),
 )
+HTML = "text/html; charset=utf-8"
 TEMPLATES = files("python_pubsub_server") / "web" / "templates"
 PART = re.compile(r"<!-- ([a-z-]+) -->\n")
 
 
 def home(node: Node, request: Request) -> Response:
     leads_to = (("Location", "/control-panel.html"),)
-    return Response(b"", status=302, content_type="text/html; charset=utf-8", headers=leads_to)
+    return Response(b"", status=302, content_type=HTML, headers=leads_to)
 
 
-def control_panel(node: Node, request: Request) -> Response:
-    return _page("control-panel.html")
+def _page(name: str) -> Route:
+    """The page of a name. A comment of one word in it stands for that file, which pages share."""
+    file = name.replace("_", "-") + ".html"
 
+    def page(node: Node, request: Request) -> Response:
+        body = PART.sub(lambda found: _template(found[1] + ".html"), _template(file))
+        return Response(body.encode(), content_type=HTML, headers=HEADERS)
 
-def network_graph(node: Node, request: Request) -> Response:
-    return _page("network-graph.html")
-
-
-def circular_graph(node: Node, request: Request) -> Response:
-    return _page("circular-graph.html")
-
-
-def activity_map(node: Node, request: Request) -> Response:
-    return _page("activity-map.html")
-
-
-def demo(node: Node, request: Request) -> Response:
-    return _page("demo.html")
-
-
-def chat(node: Node, request: Request) -> Response:
-    return _page("chat.html")
-
-
-def cluster(node: Node, request: Request) -> Response:
-    return _page("cluster.html")
-
-
-def websocket_test(node: Node, request: Request) -> Response:
-    return _page("websocket-test.html")
-
-
-def _page(name: str) -> Response:
-    """A page; a comment of one word in it stands for the file of that name, which pages share."""
-    body = PART.sub(lambda found: _template(found[1] + ".html"), _template(name))
-    return Response(body.encode(), content_type="text/html; charset=utf-8", headers=HEADERS)
+    page.__name__ = name
+    return page
 
 
 def _template(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+control_panel = _page("control_panel")
+network_graph = _page("network_graph")
+circular_graph = _page("circular_graph")
+activity_map = _page("activity_map")
+demo = _page("demo")
+chat = _page("chat")
+cluster = _page("cluster")
+websocket_test = _page("websocket_test")
