@@ -28,6 +28,20 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where servers have another database, what is about SQLite is left out: not skipped."""
+    if os.environ.get("TEST_DATABASE", "sqlite") != "sqlite":
+        config.hook.pytest_deselected(items=[item for item in items if is_about_sqlite(item)])
+        items[:] = [item for item in items if not is_about_sqlite(item)]
+
+
+def is_about_sqlite(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("sqlite")
+    if marker is not None and not marker.kwargs.get("reason"):
+        raise pytest.UsageError(f"{item.nodeid}: its marker sqlite has no reason")
+    return marker is not None
+
+
 class SkipWatch:
     """Collects what was skipped, whether a test or a whole file."""
 

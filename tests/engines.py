@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from postgresql import PostgreSQL
@@ -65,6 +67,20 @@ def lose_log(directory: Path) -> None:
         _schema_url(server, directory)
 
 
+def rows(directory: Path, statement: str) -> list[tuple[Any, ...]]:
+    """What a directory's database answers, past the server."""
+    server = os.environ.get(POSTGRESQL)
+    if server is not None:
+        return _execute(_schema_url(server, directory), statement)
+    with closing(sqlite3.connect(directory / "pubsub.db")) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether a directory's file is an unharmed database; PostgreSQL sees to that itself."""
+    return POSTGRESQL in os.environ or rows(directory, "PRAGMA integrity_check") == [("ok",)]
+
+
 def _schema(directory: Path) -> str:
     return f"d_{hashlib.sha256(str(directory).encode()).hexdigest()[:20]}"
 
@@ -74,8 +90,9 @@ def _schema_url(server: str, directory: Path) -> str:
     return f"{server}&options=-csearch_path%3D{_schema(directory)}"
 
 
-def _execute(server: str, statement: str) -> None:
+def _execute(server: str, statement: str) -> list[tuple[Any, ...]]:
     import psycopg
 
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(statement.encode())
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []

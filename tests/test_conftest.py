@@ -41,3 +41,29 @@ def test_a_skipped_file_among_others_fails_in_ci(
     result = pytester.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*skipped, which fails when CI is set*", "test_skipped.py"])
+
+
+MARKED = "import pytest\n@pytest.mark.sqlite({})\ndef test_it(): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("database", "reason", "outcome"),
+    [
+        ("sqlite", "reason='its files'", pytest.ExitCode.OK),
+        ("postgresql", "reason='its files'", pytest.ExitCode.NO_TESTS_COLLECTED),
+        ("postgresql", "", pytest.ExitCode.USAGE_ERROR),
+    ],
+)
+def test_what_is_about_sqlite_is_left_out_on_postgresql_and_says_why(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    database: str,
+    reason: str,
+    outcome: pytest.ExitCode,
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("TEST_DATABASE", database)
+    pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text(encoding="utf-8"))
+    pytester.makeini("[pytest]\nmarkers = sqlite(reason)")
+    pytester.makepyfile(MARKED.format(reason))
+    assert pytester.runpytest_inprocess("--strict-markers").ret == outcome

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engines import sqlite_url
 from postgresql import PostgreSQL
 from redis_server import Proxy, RedisServer
 from server import RunningServer
@@ -26,10 +27,10 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> dict[str, str]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """The settings of nodes that share a database of each kind."""
     if request.param == "sqlite":
-        return {}
+        return {"database_url": sqlite_url(tmp_path)}
     postgresql: PostgreSQL = request.getfixturevalue("postgresql")
     return {"database_url": postgresql.new_database()}
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from engines import sqlite_url
+from engines import is_whole, rows
 from server import ROOT, RunningServer, environment, serve_command
 from system.clients import Client
 
@@ -149,15 +149,28 @@ def test_acknowledged_events_survive_a_crash(tmp_path: Path) -> None:
         assert all(found["a", sequence + 1] == str(sequence) for sequence in range(len(answers)))
 
 
-def test_a_stop_says_goodbye_to_clients_and_leaves_one_file(tmp_path: Path) -> None:
-    with RunningServer(tmp_path, database_url=sqlite_url(tmp_path)) as server:
-        with Client(server.url) as one, Client(server.url, ("polling",)) as other:
-            gone = [threading.Event(), threading.Event()]
-            for client, event in zip((one, other), gone, strict=True):
-                client.sio.on("disconnect", lambda *_, event=event: event.set())
-                client.subscribe("a")
+def test_a_stop_says_goodbye_to_clients(tmp_path: Path) -> None:
+    with (
+        RunningServer(tmp_path) as server,
+        Client(server.url) as one,
+        Client(server.url, ("polling",)) as other,
+    ):
+        gone = [threading.Event(), threading.Event()]
+        for client, event in zip((one, other), gone, strict=True):
+            client.sio.on("disconnect", lambda *_, event=event: event.set())
+            client.subscribe("a")
+        assert server.stop() == 0
+        assert all(event.wait(PATIENCE) for event in gone)
+
+
+@pytest.mark.sqlite(reason="where its write-ahead log stays")
+def test_a_stop_leaves_one_file(tmp_path: Path) -> None:
+    with RunningServer(tmp_path) as server:
+        with Client(server.url) as client:
+            client.subscribe("a")
+            server.publish("a", 1)
+            assert client.messages(1)[0]["message"] == 1
             assert server.stop() == 0
-            assert all(event.wait(PATIENCE) for event in gone)
         assert [path.name for path in tmp_path.iterdir()] == ["pubsub.db"]
 
 
@@ -207,6 +220,7 @@ def test_an_address_of_another_machine_is_said(tmp_path: Path) -> None:
     assert contents(tmp_path) == {}
 
 
+@pytest.mark.sqlite(reason="a file that cannot be")
 @pytest.mark.parametrize(
     ("place", "why"),
     [
@@ -265,6 +279,7 @@ def text(path: Path) -> None:
     path.write_text("Dear diary, " * 100)
 
 
+@pytest.mark.sqlite(reason="files that are no database, or another one's")
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
@@ -292,7 +307,7 @@ def test_a_database_that_is_not_ours_to_change_is_left_alone(
     ("settings", "variables", "parts"),
     [
         ({"port": "http"}, {}, ("--port", "'http'", "65535")),
-        ({"database_url": "oracle://x"}, {}, ("DATABASE_URL", "sqlite:///")),
+        ({"database_url": "oracle://x"}, {}, ("--database-url", "sqlite:///")),
         ({}, {"PUBSUB_LOG_LEVEL": "loud"}, ("PUBSUB_LOG_LEVEL", "'loud'", "info")),
         ({}, {"PUBSUB_PROT": "5000"}, ("PUBSUB_PROT", "PUBSUB_PORT")),
         ({}, {"PUBSUB_JWT_SECRET": "s" * 20}, ("PUBSUB_JWT_SECRET",)),
@@ -316,8 +331,7 @@ def test_an_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_two_servers_that_start_at_once_share_one_database(tmp_path: Path) -> None:
-    settings = {"database_url": sqlite_url(tmp_path), "log_level": "info"}
-    servers = [RunningServer(tmp_path, **settings) for _ in range(2)]
+    servers = [RunningServer(tmp_path, log_level="info") for _ in range(2)]
     try:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(RunningServer.start, servers))
@@ -331,11 +345,10 @@ def test_two_servers_that_start_at_once_share_one_database(tmp_path: Path) -> No
     finally:
         for server in servers:
             server.__exit__()
-    with closing(sqlite3.connect(tmp_path / "pubsub.db")) as connection:
-        applied = connection.execute("SELECT count(*) FROM migrations").fetchone()
-        assert applied == (len(list((ROOT / "migrations").glob("*.sql"))),)
-        assert connection.execute("SELECT count(*) FROM log").fetchone() == (1,)
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    applied = rows(tmp_path, "SELECT count(*) FROM migrations")
+    assert applied == [(len(list((ROOT / "migrations").glob("*.sql"))),)]
+    assert rows(tmp_path, "SELECT count(*) FROM log") == [(1,)]
+    assert is_whole(tmp_path)
 
 
 def test_both_ways_to_start_it_say_which_version_it_is(tmp_path: Path) -> None:

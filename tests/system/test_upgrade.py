@@ -35,6 +35,8 @@ OLD_PUBLISHER = """INSERT INTO publishers (topic_id, producer, messages, last_at
 OLD_CONSUMPTION = """INSERT INTO consumptions (topic_id, sequence, consumer_id, timestamp)
     VALUES (1, ?, 1, ?)"""
 
+pytestmark = pytest.mark.sqlite(reason="the files that users of the previous release have")
+
 
 class OldServer:
     """What the previous release does to a database."""

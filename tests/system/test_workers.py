@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from engines import sqlite_url
 from redis_server import RedisServer
 from server import RunningServer, environment, serve_command
 from system.cluster import Follower
@@ -31,8 +30,7 @@ def workers(server: RunningServer) -> dict[int, str]:
 
 
 def test_workers_serve_one_port_and_are_started_again(tmp_path: Path, redis: RedisServer) -> None:
-    settings = {"workers": 2, "redis_url": redis.url, "database_url": sqlite_url(tmp_path)}
-    with RunningServer(tmp_path, **settings) as server:
+    with RunningServer(tmp_path, workers=2, redis_url=redis.url) as server:
         server.until(lambda: len(workers(server)) == 2)
         before = workers(server)
         with Follower(server, "a", name="one") as one, Follower(server, "a", name="two") as two:
@@ -65,10 +63,17 @@ def test_workers_need_a_redis(tmp_path: Path) -> None:
     assert "PUBSUB_REDIS_URL" in said
 
 
-def test_what_no_worker_can_do_ends_all(tmp_path: Path, redis: RedisServer) -> None:
-    options = {"port": 0, "workers": 2, "redis_url": redis.url}
-    options["database_url"] = f"sqlite:///{tmp_path}/missing/pubsub.db"
-    command = serve_command(**options)
+@pytest.mark.parametrize(
+    ("database", "why"),
+    [
+        ("sqlite:///missing/pubsub.db", "does not exist"),
+        ("postgresql://127.0.0.1:1/pubsub", "see that it runs"),
+    ],
+)
+def test_what_no_worker_can_do_ends_all(
+    tmp_path: Path, redis: RedisServer, database: str, why: str
+) -> None:
+    command = serve_command(port=0, workers=2, redis_url=redis.url, database_url=database)
     ended = subprocess.run(
         command,
         cwd=tmp_path,
@@ -79,4 +84,4 @@ def test_what_no_worker_can_do_ends_all(tmp_path: Path, redis: RedisServer) -> N
         check=False,
     )
     assert ended.returncode == 1
-    assert "does not exist" in ended.stderr
+    assert why in ended.stderr
