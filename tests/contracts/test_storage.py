@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from python_pubsub_server.model import Claim, Edge, Interest, TopicPosition, TopicSummary
-from python_pubsub_server.storage.database import Retention, open_database
+from python_pubsub_server.storage.database import Batch, Retention, open_database
 from stories import WINDOW, Storage, content, draft
 
 Pages = Callable[[Callable[[int | None], list[tuple[int, Any]]]], list[Any]]
@@ -226,6 +226,12 @@ class TestTotals:
         assert (reader.topics(), reader.positions("*"), storage.log("news")) == ([], [], [])
         assert storage.found() == storage.found("x") == []
         assert reader.consumptions(9, topic="news", consumer="bo") == []
+
+    def test_time_does_not_go_back_within_a_batch(self, storage: Storage) -> None:
+        drafts = [draft(message_id=f"m{n}") for n in range(3)]
+        storage.writer.commit(Batch(9.0, (), drafts, [5.0, 3.0, 6.0]))
+        assert [message.timestamp for message in storage.log("news")] == [5.0, 5.0, 6.0]
+        assert storage.reader.last_timestamp() == 6.0
 
     def test_the_last_timestamp_stays_when_its_message_goes(self, storage: Storage) -> None:
         storage.publish(draft(), at=7.0)

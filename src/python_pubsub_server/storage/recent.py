@@ -36,6 +36,15 @@ class Recent:
             key = (draft.topic, draft.message_id, draft.fingerprint)
             self._messages.setdefault(key, []).append(message)
 
+    def add_stored(
+        self, draft: Draft, text: str, producer: str, timestamp: float, sequence: int
+    ) -> None:
+        """Add a message of the log with a draft's topic, message id and fingerprint."""
+        self.add(
+            draft,
+            Message(draft.topic, draft.message_id, Raw(text), producer, timestamp, sequence),
+        )
+
     def add_deleted(
         self, draft: Draft, producer: str, content: bytes, timestamp: float, sequence: int
     ) -> None:
