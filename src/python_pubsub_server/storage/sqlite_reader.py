@@ -6,29 +6,15 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from msgspec import Raw
-
-from ..model import (
-    Consumption,
-    Edge,
-    Message,
-    Page,
-    Stretch,
-)
 from . import sql
-from .database import Reader, ReadFailed
+from .database import ReadFailed
 from .search import match_expression
 from .sql_reader import SQLReader
-from .sql_rows import below_of, last_below, message_of, whole
-from .sqlite_replay import count_unconsumed, log_page, stretch, unconsumed_page
+from .sqlite_replay import PAGES
 
 T = TypeVar("T")
 
-_LAST_POSITION = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
 _MESSAGE = "t.topic, m.message_id, m.message, m.producer, m.timestamp, m.sequence"
-_TOPIC_ID = "SELECT topic_id FROM topics WHERE topic = ?"
-_CONSUMER_ID = "SELECT consumer_id FROM consumers WHERE consumer = ?"
-_TOPIC = "SELECT topic_id, sequence, first FROM topics WHERE topic = ?"
 
 # The positions of what is listed, newest first; what is shown is then looked up by position.
 _SHOW_MESSAGES = f"""SELECT m.position, {_MESSAGE} FROM ({{}}) AS l
@@ -101,85 +87,29 @@ _CONSUME_EDGES = f"""SELECT c.consumer, t.topic, r.consumptions, r.last_at,
 class SQLiteReader(SQLReader):
     """Reads through one connection that cannot write. Raises ReadFailed."""
 
+    _pages = PAGES
+    _indexed_query = _SEARCH
+    _publish_edges_query = _PUBLISH_EDGES
+    _consume_edges_query = _CONSUME_EDGES
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-
-    def snapshot(self, read: Callable[[Reader], T]) -> T:
-        return self._snapshot(lambda _: read(self))
-
-    def last_position(self) -> int:
-        rows = self._rows(_LAST_POSITION)
-        return int(rows[0][0]) if rows else 0
-
-    def stretch(self, after: int, limit: int, max_bytes: int) -> Stretch:
-        return self._snapshot(lambda c: stretch(c, whole(after), limit, max_bytes))
-
-    def log(self, topic: str, after: int, limit: int, max_bytes: int) -> Page:
-        return self._snapshot(lambda c: log_page(c, topic, whole(after), limit, max_bytes))
-
-    def unconsumed(
-        self, consumer: str, topic: str, after: int, last: int, limit: int, max_bytes: int
-    ) -> Page:
-        return self._snapshot(
-            lambda c: unconsumed_page(c, consumer, topic, after, last, limit, max_bytes)
-        )
-
-    def count_unconsumed(self, consumer: str, topic: str, limit: int) -> int:
-        return self._snapshot(lambda c: count_unconsumed(c, consumer, topic, limit))
-
-    def consumptions(
-        self,
-        limit: int,
-        topic: str | None = None,
-        consumer: str | None = None,
-        before: int | None = None,
-    ) -> list[tuple[int, Consumption]]:
-        values: dict[str, Any] = {"below": below_of(before), "limit": whole(limit)}
-        for key, query, name in (("topic", _TOPIC_ID, topic), ("name", _CONSUMER_ID, consumer)):
-            if name is not None:
-                rows = self._rows(query, (name,))
-                if not rows:
-                    return []
-                values[key] = rows[0][0]
-        if consumer is not None:
-            positions = _OF_CONSUMER if topic is None else _OF_CONSUMER_ON_TOPIC
-        else:
-            positions = _CONSUMPTIONS if topic is None else _CONSUMPTIONS_ON_TOPIC
-        return [
-            (row[0], Consumption(row[1], row[2], row[3], Raw(row[4]), row[5]))
-            for row in self._rows(_SHOW_CONSUMPTIONS.format(positions), values)
-        ]
-
-    def publish_edges(self, limit: int, since: float) -> list[Edge]:
-        values = {"limit": whole(limit), "since": since}
-        return [Edge(*row) for row in self._rows(_PUBLISH_EDGES, values)]
-
-    def consume_edges(self, limit: int, since: float) -> list[Edge]:
-        values = {"limit": whole(limit), "since": since}
-        return [Edge(*row) for row in self._rows(_CONSUME_EDGES, values)]
 
     def close(self) -> None:
         self._connection.close()
 
-    def _newest(
-        self, limit: int, topic: str | None, producer: str | None, below: int
-    ) -> list[tuple[int, Message]]:
-        values: dict[str, Any] = {"below": below, "limit": limit, "name": producer}
-        if topic is not None:
-            rows = self._rows(_TOPIC, (topic,))
-            if not rows:
-                return []
-            values["topic"], sequence, first = rows[0]
-            if producer is None:
-                values["last"] = self._snapshot(
-                    lambda c: last_below(c, values["topic"], first, sequence, below)
-                )
-        if producer is not None:
-            positions = _OF_PRODUCER if topic is None else _OF_PRODUCER_ON_TOPIC
-        else:
-            positions = _MESSAGES if topic is None else _MESSAGES_ON_TOPIC
-        rows = self._rows(_SHOW_MESSAGES.format(positions), values)
-        return [(row[0], message_of(row[1:])) for row in rows]
+    def _newest_query(self, *, on_topic: bool, of_producer: bool) -> str:
+        if of_producer:
+            return _SHOW_MESSAGES.format(_OF_PRODUCER_ON_TOPIC if on_topic else _OF_PRODUCER)
+        return _SHOW_MESSAGES.format(_MESSAGES_ON_TOPIC if on_topic else _MESSAGES)
+
+    def _consumptions_query(self, *, on_topic: bool, of_consumer: bool) -> str:
+        if of_consumer:
+            return _SHOW_CONSUMPTIONS.format(_OF_CONSUMER_ON_TOPIC if on_topic else _OF_CONSUMER)
+        return _SHOW_CONSUMPTIONS.format(_CONSUMPTIONS_ON_TOPIC if on_topic else _CONSUMPTIONS)
+
+    def _expression(self, wanted: list[str], topic: str | None, producer: str | None) -> str:
+        return match_expression(wanted, topic, producer)
 
     def _snapshot(self, read: Callable[[sql.Connection], T]) -> T:
         """What several queries find in one state of the log."""
@@ -193,13 +123,6 @@ class SQLiteReader(SQLReader):
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise ReadFailed(str(error)) from error
-
-    def _indexed(
-        self, wanted: list[str], topic: str | None, producer: str | None, below: int, limit: int
-    ) -> list[tuple[int, Message]]:
-        expression = match_expression(wanted, topic, producer)
-        rows = self._rows(_SEARCH, (expression, below, limit))
-        return [(row[0], message_of(row[1:])) for row in rows]
 
     def _rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         try:

@@ -6,14 +6,12 @@ a page of 500 steps would wait 500 times for a busy event loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 from msgspec import Raw
 
-from ..model import Message, Page, Stretch
-from .sql import Connection
-from .sql_owed import owed
+from ..model import Message
+from .sql import Cursor
+from .sql_replay import Pages
 
 _decode = msgspec.json.Decoder(list[tuple[str, str, str, float, int]]).decode
 _decode_stretch = msgspec.json.Decoder(list[tuple[int, str, str, str, str, float, int]]).decode
@@ -36,8 +34,6 @@ _UNCONSUMED_FROM = """FROM messages AS m INDEXED BY messages_by_sequence
     WHERE m.topic_id = :topic_id AND m.sequence > :after AND m.sequence <= :last
     AND NOT EXISTS (SELECT 1 FROM consumptions AS c WHERE c.topic_id = m.topic_id
         AND c.sequence = m.sequence AND c.consumer_id = :consumer_id)"""
-_LOG_PAGE = _PAGE.format(rows=_LOG)
-_UNCONSUMED_PAGE = _PAGE.format(rows=f"SELECT {_COLUMNS} {_UNCONSUMED_FROM}")
 _COUNT_UNCONSUMED = f"SELECT count(*) FROM (SELECT 1 {_UNCONSUMED_FROM} LIMIT :limit)"
 _STRETCH = """SELECT count(*), json_group_array(json_array(
         position, topic, message_id, message, producer, json(printf('%!.17g', timestamp)), sequence
@@ -53,66 +49,32 @@ _STRETCH = """SELECT count(*), json_group_array(json_array(
 _LAST_POSITION = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
 
 
-def log_page(connection: Connection, topic: str, after: int, limit: int, max_bytes: int) -> Page:
-    """A topic's messages after a sequence."""
-    values = {"topic": topic, "after": after, "limit": limit, "max_bytes": max_bytes}
-    return _page(connection, _LOG_PAGE, topic, values)
+def _page(cursor: Cursor, topic: str) -> tuple[list[Message], int]:
+    found, rows = cursor.fetchone()
+    messages = [
+        Message(topic, message_id, Raw(text), producer, timestamp, sequence)
+        for message_id, text, producer, timestamp, sequence in _decode(rows)
+    ]
+    return messages, found
 
 
-def stretch(connection: Connection, after: int, limit: int, max_bytes: int) -> Stretch:
-    """Every topic's messages after a position."""
-    values = {"after": after, "limit": limit, "max_bytes": max_bytes}
-    found, rows = connection.execute(_STRETCH, values).fetchone()
+def _positioned(cursor: Cursor) -> tuple[list[tuple[int, Message]], int]:
+    found, rows = cursor.fetchone()
     messages = [
         (position, Message(topic, message_id, Raw(text), producer, timestamp, sequence))
         for position, topic, message_id, text, producer, timestamp, sequence in _decode_stretch(
             rows
         )
     ]
-    if len(messages) < found:
-        return Stretch(messages, messages[-1][0], is_last=False)
-    (last,) = connection.execute(_LAST_POSITION).fetchone()
-    return Stretch(messages, last, is_last=True)
+    return messages, found
 
 
-def unconsumed_page(
-    connection: Connection,
-    consumer: str,
-    topic: str,
-    after: int,
-    last: int,
-    limit: int,
-    max_bytes: int,
-) -> Page:
-    """What a consumer is owed of a topic, after a sequence and up to another."""
-    due = owed(connection, consumer, topic)
-    if due is None:
-        return Page([], is_last=True)
-    values = {
-        "topic_id": due.topic_id,
-        "consumer_id": due.consumer_id,
-        "after": max(after, due.after),
-        "last": min(last, due.last),
-        "limit": limit,
-        "max_bytes": max_bytes,
-    }
-    return _page(connection, _UNCONSUMED_PAGE, topic, values)
-
-
-def count_unconsumed(connection: Connection, consumer: str, topic: str, limit: int) -> int:
-    """How many messages a consumer is owed of a topic; counts to `limit`."""
-    due = owed(connection, consumer, topic)
-    if due is None:
-        return 0
-    values = msgspec.structs.asdict(due) | {"limit": limit}
-    (count,) = connection.execute(_COUNT_UNCONSUMED, values).fetchone()
-    return int(count)
-
-
-def _page(connection: Connection, sql: str, topic: str, values: Mapping[str, object]) -> Page:
-    found, rows = connection.execute(sql, values).fetchone()
-    messages = [
-        Message(topic, message_id, Raw(text), producer, timestamp, sequence)
-        for message_id, text, producer, timestamp, sequence in _decode(rows)
-    ]
-    return Page(messages, is_last=len(messages) == found)
+PAGES = Pages(
+    log=_PAGE.format(rows=_LOG),
+    unconsumed=_PAGE.format(rows=f"SELECT {_COLUMNS} {_UNCONSUMED_FROM}"),
+    stretch=_STRETCH,
+    count_unconsumed=_COUNT_UNCONSUMED,
+    last_position=_LAST_POSITION,
+    page=_page,
+    positioned=_positioned,
+)
