@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .. import __version__
-from .archive import FORMAT, SIGNS_OF_USE, TABLES, Head, select
+from .archive import TABLES, Head, select
+from .postgresql_dialect import Dialect
 from .postgresql_rows import Connection
+from .sql_archive import is_unused, last_migration, read_head
 
 FETCHED = 500  # rows at a time
 
 _HEAD = "SELECT epoch, created_at, position, consumption, timestamp FROM log"
 _LOCK_LOG = "SELECT position FROM log FOR UPDATE"
-_MIGRATION = "SELECT name FROM migrations ORDER BY number DESC LIMIT 1"
 _SET_LOG = """UPDATE log SET epoch = %s, created_at = %s, position = %s, consumption = %s,
     timestamp = %s"""
 
@@ -25,19 +25,7 @@ class PostgreSQLSource:
         self._connection = connection
 
     def head(self) -> Head:
-        ((epoch, created_at, position, consumption, timestamp),) = self._connection.execute(
-            _HEAD
-        ).fetchall()
-        return Head(
-            archive=FORMAT,
-            server=__version__,
-            migration=migration(self._connection),
-            epoch=epoch,
-            created_at=created_at,
-            position=position,
-            consumption=consumption,
-            timestamp=timestamp,
-        )
+        return read_head(Dialect(self._connection), _HEAD)
 
     def rows(self, table: str) -> Iterator[Sequence[Any]]:
         with self._connection.cursor(name=f"archive_{table}") as cursor:
@@ -54,13 +42,10 @@ class PostgreSQLTarget:
         connection.execute(_LOCK_LOG)
 
     def is_empty(self) -> bool:
-        return not any(
-            self._connection.execute(f"SELECT 1 FROM {table} LIMIT 1".encode()).fetchone()
-            for table in SIGNS_OF_USE
-        )
+        return is_unused(Dialect(self._connection))
 
     def migration(self) -> str:
-        return migration(self._connection)
+        return last_migration(Dialect(self._connection))
 
     def add(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         columns, _ = TABLES[table]
@@ -74,8 +59,3 @@ class PostgreSQLTarget:
             _SET_LOG,
             (head.epoch, head.created_at, head.position, head.consumption, head.timestamp),
         )
-
-
-def migration(connection: Connection) -> str:
-    ((name,),) = connection.execute(_MIGRATION).fetchall()
-    return str(name)

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import DatabaseError
-from .archive import FORMAT, SIGNS_OF_USE, TABLES, Head, select
+from .archive import TABLES, Head, select
+from .sql_archive import is_unused, last_migration, read_head
 
 _HEAD = """SELECT epoch, created_at,
     (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'),
     (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'consumptions'),
     (SELECT coalesce(max(last_published_at), 0.0) FROM topics)
     FROM log"""
-_MIGRATION = "SELECT name FROM migrations ORDER BY number DESC LIMIT 1"
 _SET_LOG = "UPDATE log SET epoch = ?, created_at = ?"
 _FORGET_LAST = "DELETE FROM sqlite_sequence WHERE name = ?"
 _SET_LAST = "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)"
@@ -30,19 +29,7 @@ class SQLiteSource:
         self._connection = connection
 
     def head(self) -> Head:
-        epoch, created_at, position, consumption, timestamp = self._connection.execute(
-            _HEAD
-        ).fetchone()
-        return Head(
-            archive=FORMAT,
-            server=__version__,
-            migration=migration(self._connection),
-            epoch=epoch,
-            created_at=created_at,
-            position=position,
-            consumption=consumption,
-            timestamp=timestamp,
-        )
+        return read_head(self._connection, _HEAD)
 
     def rows(self, table: str) -> Iterator[Sequence[Any]]:
         return self._connection.execute(select(table))
@@ -55,13 +42,10 @@ class SQLiteTarget:
         self._connection = connection
 
     def is_empty(self) -> bool:
-        return not any(
-            self._connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
-            for table in SIGNS_OF_USE
-        )
+        return is_unused(self._connection)
 
     def migration(self) -> str:
-        return migration(self._connection)
+        return last_migration(self._connection)
 
     def add(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         columns, _ = TABLES[table]
@@ -76,11 +60,6 @@ class SQLiteTarget:
         for table, last in (("messages", head.position), ("consumptions", head.consumption)):
             self._connection.execute(_FORGET_LAST, (table,))
             self._connection.execute(_SET_LAST, (table, last))
-
-
-def migration(connection: sqlite3.Connection) -> str:
-    (name,) = connection.execute(_MIGRATION).fetchone()
-    return str(name)
 
 
 def back_up(connection: sqlite3.Connection, path: Path) -> None:
