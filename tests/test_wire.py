@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from python_pubsub_server import wire
 from python_pubsub_server.errors import Forbidden, Invalid, TooLarge
 from python_pubsub_server.model import Claim, Draft
-from python_pubsub_server.wire import Subscribe
+from python_pubsub_server.wire import Subscribe, publishes
 
 MIB = 2**20
 FIELDS = {"topic": "orders", "message_id": "m-1", "message": {"n": 1}, "producer": "ann"}
@@ -807,18 +807,20 @@ def bodies(draw: st.DrawFn) -> bytes:
 @given(bodies())
 @settings(max_examples=400, deadline=None)
 def test_the_short_way_comes_to_the_same_as_the_long_one(text: bytes) -> None:
-    plain = wire._plain_draft(text)
+    plain = publishes._plain_draft(text)
     if plain is not None:
-        assert plain == wire._draft(wire._object(text, "publish"))
+        assert plain == publishes._draft(wire.raw_fields(text, "publish"))
 
 
 @given(json_values, st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_plain_publishes_take_the_short_way(value: Any, is_indented: bool) -> None:
     text = json.dumps(FIELDS | {"message": value}, ensure_ascii=False, indent=is_indented or None)
-    plain = wire._plain_draft(text.encode())
+    plain = publishes._plain_draft(text.encode())
     assert (plain is None) == ("\\" in text)
-    assert wire._draft(wire._object(text.encode(), "publish")) == (plain or parse(text.encode()))
+    assert publishes._draft(wire.raw_fields(text.encode(), "publish")) == (
+        plain or parse(text.encode())
+    )
 
 
 @pytest.mark.parametrize(
@@ -842,7 +844,7 @@ def test_plain_publishes_take_the_short_way(value: Any, is_indented: bool) -> No
     ],
 )
 def test_what_is_not_plain_is_looked_at_closely(text: bytes) -> None:
-    assert wire._plain_draft(text) is None
+    assert publishes._plain_draft(text) is None
 
 
 @pytest.mark.parametrize("body", [b'{"topic":"t"}', b' "t"', b'{"topic":"t","type":"presence"}'])
