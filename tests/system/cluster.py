@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import requests
 
 from redis_server import RedisServer
 from server import RunningServer
@@ -16,6 +19,7 @@ from torture.clients import Gone, Link
 
 PATIENCE = 30.0
 PAUSE_SECONDS = 0.1  # before it comes again
+PUBLISH_TIMEOUT = 20.0
 
 
 class Follower:
@@ -98,6 +102,97 @@ class Follower:
             self.heard[topic].append(sequence)
             self.ids[topic].append(str(message["message_id"]))
             self._news.notify_all()
+
+
+class Publisher:
+    """Publishes on one server, as fast as it answers, until it is stopped."""
+
+    def __init__(self, server: RunningServer, *topics: str, name: str, seed: float) -> None:
+        self.answered: dict[str, tuple[str, int]] = {}  # topic and sequence by message id
+        self.refused = 0
+        self.wrong: list[str] = []  # neither of the two
+        self._server = server
+        self._topics = topics
+        self._name = name
+        self._random = random.Random(seed)
+        self._news = threading.Condition()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._thread.join(2 * PUBLISH_TIMEOUT)
+        assert not self._thread.is_alive(), f"{self._name} waits for an answer"
+
+    def until(self, condition: Callable[[Publisher], bool]) -> None:
+        """Wait until its answers have come to that."""
+        with self._news:
+            there = self._news.wait_for(lambda: condition(self) or self.wrong, PATIENCE)
+        assert there and not self.wrong, (
+            f"{self._name}: {len(self.answered)} answered, {self.refused} refused, {self.wrong}"
+        )
+
+    def _run(self) -> None:
+        number = 0
+        with requests.Session() as http:
+            http.trust_env = False
+            while not self._is_over.is_set():
+                number += 1
+                self._publish(http, f"{self._name}-{number}")
+                self._is_over.wait(self._random.choice((0, 0, 0.005, 0.02)))
+
+    def _publish(self, http: requests.Session, message_id: str) -> None:
+        topic = self._random.choice(self._topics)
+        size = self._random.choice((1, 1, 1, 50, 5_000))
+        body = {
+            "topic": topic,
+            "message_id": message_id,
+            "message": "x" * size,
+            "producer": self._name,
+        }
+        try:
+            answer = http.post(
+                self._server.url + "/publish",
+                json=body,
+                headers={"Prefer": "return=representation"},
+                timeout=PUBLISH_TIMEOUT,
+            )
+        except requests.RequestException:
+            self._is_over.wait(0.1)
+            return  # nobody knows; it may be in the log
+        with self._news:
+            if answer.status_code == 200:
+                self.answered[message_id] = (topic, answer.json()["sequence"])
+            elif (
+                answer.status_code == 503
+                and answer.json()["code"] == "unavailable"
+                and "Retry-After" in answer.headers
+            ):
+                self.refused += 1
+            else:
+                self.wrong.append(f"{answer.status_code} {answer.text}")
+            self._news.notify_all()
+
+
+def check_arrival(
+    server: RunningServer, publishers: Sequence[Publisher], followers: Sequence[Follower]
+) -> int:
+    """Every follower has the whole log, in order, once, and it has all that was answered: so many.
+
+    The publishers are stopped.
+    """
+    assert [text for publisher in publishers for text in publisher.wrong] == []
+    last = {each["topic"]: each["sequence"] for each in server.get("/topics")}
+    for follower in followers:
+        for topic, sequence in last.items():
+            follower.until(topic, sequence)
+            assert follower.heard[topic] == list(range(1, sequence + 1))
+        assert follower.ids == followers[0].ids
+    answered = {k: v for publisher in publishers for k, v in publisher.answered.items()}
+    for message_id, (topic, sequence) in answered.items():
+        assert followers[0].ids[topic][sequence - 1] == message_id
+    return len(answered)
 
 
 @contextmanager
