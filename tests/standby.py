@@ -60,13 +60,21 @@ class Server:
 
     def kill(self) -> None:
         """End it as the failure of its machine would: no process has a last word."""
-        server = psutil.Process(int(self._noted.read_text().split()[0]))
-        server.suspend()  # else it would see its children die, and start others
-        processes = [*server.children(), server]
+        self.freeze()  # else it would see its children die, and start others
+        processes = self._processes()
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, TIMEOUT)
         self._noted.unlink()
+
+    def freeze(self) -> None:
+        """Let it answer nobody, without closing anything."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._processes():
+            process.resume()
 
     def stop(self) -> None:
         if self._noted.exists():
@@ -76,6 +84,10 @@ class Server:
         with psycopg.connect(self.url, autocommit=True) as connection:
             answer = connection.execute(statement.encode())
             return [] if answer.description is None else answer.fetchall()
+
+    def _processes(self) -> list[psutil.Process]:
+        server = psutil.Process(int(self._noted.read_text().split()[0]))
+        return [server, *server.children()]
 
     def _run(self, program: str, *options: str) -> None:
         subprocess.run(

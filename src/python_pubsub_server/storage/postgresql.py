@@ -46,6 +46,8 @@ _PATIENCE = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
+# Of several servers, one is the primary. A standby may be behind, so nothing is read there either.
+_OF_SEVERAL = {"target_session_attrs": "read-write"}
 _WRITE_TIMEOUT = "30s"
 _READ_TIMEOUT = "25s"
 _LOCK_TIMEOUT = "10s"
@@ -92,9 +94,9 @@ class PostgreSQLDatabase:
             raise ConfigurationError(
                 f"PUBSUB_DATABASE_URL: {_line(error)}; write postgresql://USER:PASSWORD@HOST/NAME"
             ) from None
-        conninfo = make_conninfo(
-            **{"application_name": "pubsub-server", **_PATIENCE, **given}  # type: ignore[arg-type]
-        )
+        several = _OF_SEVERAL if "," in str(given.get("host") or given.get("hostaddr")) else {}
+        defaults = {"application_name": "pubsub-server", **_PATIENCE, **several}
+        conninfo = make_conninfo(**{**defaults, **given})  # type: ignore[arg-type]
         known = read_migrations(migrations or migrations_folder() / "postgresql")
         try:
             with _connect(conninfo) as connection:
@@ -170,14 +172,25 @@ class PostgreSQLWriter:
         self._connect = connect
         self._window = deduplication_seconds
         self._connection: Connection | None = None
+        self._warning: str | None = None
 
     def commit(self, batch: Batch) -> Committed:
+        """Store a batch.
+
+        PostgreSQL only warns when somebody ends the wait for a synchronous standby: such a commit
+        would be lost with the primary, so it is not answered, either.
+        """
+
         def work(connection: Connection) -> Committed:
             # In a pipeline the statements of a commit leave together and are answered together.
             with connection.pipeline(), connection.transaction():
                 return store(connection, batch, self._window)
 
-        return self._connected(work)
+        self._warning = None
+        committed = self._connected(work)
+        if self._warning is not None:
+            raise WriteFailed(self._warning)
+        return committed
 
     def index(self, limit: int) -> int:
         def work(connection: Connection) -> int:
@@ -218,6 +231,7 @@ class PostgreSQLWriter:
             if self._connection is None or not is_usable(self._connection):
                 self.close()
                 self._connection = self._connect()
+                self._connection.add_notice_handler(self._hear)
             return work(self._connection)
         except psycopg.Error as error:
             if not isinstance(
@@ -225,6 +239,10 @@ class PostgreSQLWriter:
             ):
                 self.close()
             raise WriteFailed(_line(error)) from error
+
+    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary
 
 
 def _connect(conninfo: str) -> Connection:
