@@ -24,7 +24,7 @@ from .programs import (
 )
 from .tally import Tally
 
-KILLS = amount(short=3, full=50)  # with each durability
+KILLS = amount(short=3, full=100)  # with each durability
 MOST_BETWEEN = amount(short=400, full=250)  # answers between two kills
 TOPICS = ["host:a", "host:b", "jobs"]
 PATTERNS = ["host:*", "jobs"]

@@ -421,7 +421,7 @@ def test_any_history_is_as_the_model_says(backend: str, durability: str, tally: 
         run_state_machine_as_test(
             case,
             settings=settings(
-                max_examples=amount(short=15, full=60),
+                max_examples=amount(short=40, full=400),
                 stateful_step_count=amount(short=20, full=30),
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
