@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -59,3 +60,4 @@ def test_javascript(node: str, server: RunningServer, file: str) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"^. skipped 0$", run.stdout, re.MULTILINE), run.stdout

@@ -219,7 +219,7 @@ def test_after_a_crash_of_the_server_the_page_goes_on_without_a_gap(
 
 def test_publishing_needs_no_mouse(open_panel: OpenPanel) -> None:
     page = open_panel()
-    subscribe(page, "keys")
+    subscribe(page, "panel-keys")
     publish_fields = ["publish-topic", "publish-producer", "publish-id", "publish-format"]
     page.evaluate("document.querySelector('#connection').focus()")
     page.evaluate("document.querySelector('#publish-topic').focus()")
@@ -227,7 +227,7 @@ def test_publishing_needs_no_mouse(open_panel: OpenPanel) -> None:
         assert page.evaluate("document.activeElement.id") == field
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         page.press("Tab")
-    page.fill("#publish-topic", "keys")
+    page.fill("#publish-topic", "panel-keys")
     page.press("Enter", ctrl=True)
     page.wait_for(f"{ITEMS}.length === 1")
     page.evaluate("document.querySelector('#received-clear').focus()")

@@ -154,8 +154,8 @@ def test_nodes_of_the_network_keep_their_places(open_page: OpenPage, server: Run
 
 
 def test_the_keyboard_reaches_nodes_and_their_details(graph: Page, server: RunningServer) -> None:
-    server.publish("keys", 1, producer="typist")
-    graph.fill("#filter", "keys")
+    server.publish("graph-keys", 1, producer="typist")
+    graph.fill("#filter", "graph-keys")
     graph.wait_for("document.querySelectorAll('.node').length === 2")
     assert graph.evaluate("document.querySelectorAll('.node[tabindex=\"0\"]').length") == 1
     graph.evaluate(f"{node('producer', 'typist')}.focus()")
@@ -166,7 +166,7 @@ def test_the_keyboard_reaches_nodes_and_their_details(graph: Page, server: Runni
         "new KeyboardEvent('keydown', { key, bubbles: true }))"
     )
     graph.press("Enter")
-    graph.wait_for("document.querySelector('#details-name').textContent === 'keys'")
+    graph.wait_for("document.querySelector('#details-name').textContent === 'graph-keys'")
 
 
 def test_names_that_contain_markup_stay_text(graph: Page, server: RunningServer) -> None:

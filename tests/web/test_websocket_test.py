@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jwt
 import pytest
 from browser import Browser, Page
 from hostile import hostile
@@ -246,7 +247,6 @@ def test_it_reconnects_by_hand_and_after_a_restart(
 
 
 def test_a_token_is_used(browser: Browser, tmp_path: Path) -> None:
-    jwt = pytest.importorskip("jwt")
     secret = "a secret of thirty-two bytes or more"
     with RunningServer(tmp_path, jwt_secret=secret) as guarded:
         page = browser.page().go(guarded.url + "/websocket-test")
