@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from connections import Someone
+from loops import until
 from python_pubsub_server.config import Settings
 from python_pubsub_server.errors import RequestError
 from python_pubsub_server.identity import Identity
@@ -19,21 +20,15 @@ from stories import draft
 
 ANYBODY = Identity("127.0.0.1")
 HEARTBEAT, OFFLINE = 30.0, 60.0
-PATIENCE = 10.0
 
 
-class Client:
+class Client(Someone):
     """A connection that keeps what it is sent."""
 
-    address = "127.0.0.1"
-    backlog = 0
-    stalled_at: float | None = None
-
     def __init__(self, connection_id: str) -> None:
-        self.connection_id = connection_id
+        super().__init__(connection_id)
         self.events: list[tuple[str, Any]] = []
         self.broadcasts: list[Broadcast] = []
-        self.closed_as: str | None = None
 
     def send(self, broadcast: Broadcast) -> None:
         self.broadcasts.append(broadcast)
@@ -41,12 +36,6 @@ class Client:
             body = json.loads(payload)
             assert list(body) == ["data"]
             self.events.append((broadcast.event, body["data"]))
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def close(self, reason: str) -> None:
-        self.closed_as = reason
 
     def all(self, event: str) -> list[Any]:
         return [data for name, data in self.events if name == event]
@@ -109,10 +98,19 @@ class Story:
         self.node.broker.publish(ANYBODY, drafts)
 
     def until(self, condition: Callable[[], Any]) -> None:
-        give_up_at = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < give_up_at, "it did not come to that"
-            self.runtime.sleep(0.001)
+        until(self.runtime, condition)
+
+    def settle(self) -> None:
+        """Wait until nothing more is on its way to the members of the rooms."""
+        self.until(
+            lambda: (
+                not any(
+                    pace._timer
+                    for news in self.rooms._news.values()
+                    for pace in (news._notices, news.presence)
+                )
+            )
+        )
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

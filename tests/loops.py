@@ -8,14 +8,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from python_pubsub_server.runtime import Runtime, open_runtime
 from python_pubsub_server.transport.http import HTTPServer
 
+T = TypeVar("T")
+
 BACKENDS = ("eventlet", "gevent")
 PATIENCE = 20.0  # of whatever a story waits for: the machine may be busy
-STORY_PATIENCE = 60.0
+STORY_PATIENCE = 90.0
 
 # Imported in a thread, eventlet makes a second `threading` module that takes over the lock by
 # which the end of that thread is seen: joining it would wait for ever.
@@ -48,6 +50,18 @@ def run_on_loop(
     return outcome[0]
 
 
+def tell_story(
+    make: Callable[[Runtime], T], tale: Callable[[T], Any], backend: str = "eventlet"
+) -> Any:
+    """What a tale returns or raises about what was made for it on a loop; that is closed then."""
+
+    def story(runtime: Runtime) -> Any:
+        with contextlib.closing(make(runtime)) as made:
+            return tale(made)
+
+    return run_on_loop(backend, story)
+
+
 def until(runtime: Runtime, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
     """Leave turns to others until something is so; what it was."""
     give_up_at = time.monotonic() + patience
@@ -70,10 +84,10 @@ class Serving:
 
     def exchange(self, *requests: bytes) -> bytes:
         """Everything that the server sends until it closes."""
-        return self.clients.run(self._exchange, requests, timeout=10)
+        return self.clients.run(self._exchange, requests, timeout=PATIENCE)
 
     def _exchange(self, requests: tuple[bytes, ...]) -> bytes:
-        with socket.create_connection(self.address, timeout=8) as client:
+        with socket.create_connection(self.address, timeout=PATIENCE) as client:
             for request in requests:
                 client.sendall(request)
             got = b""
@@ -83,8 +97,8 @@ class Serving:
 
     def stop(self) -> None:
         self.server.stop()
-        assert self.task.wait(5)
-        assert self.clients.close(5)
+        assert self.task.wait(PATIENCE)
+        assert self.clients.close(PATIENCE)
 
 
 @contextlib.contextmanager

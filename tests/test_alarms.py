@@ -5,12 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, run_on_loop
 from python_pubsub_server import logs
 from python_pubsub_server.alarms import LONGEST_TEXT, MOST_KEPT, Alarm, Alarms, without_secrets
 from python_pubsub_server.runtime import Event, Runtime
-
-PATIENCE = 10.0
 
 
 class Heard:
@@ -65,7 +63,7 @@ def test_warnings_and_errors_are_passed_on_from_any_thread(backend: str) -> None
             "exception=OSError",
         )
         assert slow.timestamp <= failed.timestamp
-        assert threads.close(5)
+        assert threads.close(PATIENCE)
 
     tell(backend, story)
 
@@ -79,7 +77,7 @@ def test_the_last_ones_are_kept_and_nothing_is_heard_after_the_end() -> None:
         assert heard.alarms.recent[-1].text == f"number={MOST_KEPT + 4}"
         heard.alarms.close()
         logs.event(logging.WARNING, "too_late")
-        runtime.sleep(0)
+        runtime.sleep(0)  # the turn in which it would be heard
         assert heard.passed_on[-1].event == "again"
 
     tell("eventlet", story)

@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 import pytest
 
-from loops import run_on_loop
+from connections import Someone
+from loops import PATIENCE, tell_story
 from python_pubsub_server import feed as feed_module
 from python_pubsub_server.broker import Announcer, Broker
 from python_pubsub_server.clock import LogClock
@@ -27,30 +28,19 @@ from python_pubsub_server.transport.connection import Broadcast
 from stories import draft
 
 ANN = Identity("127.0.0.1")
-PATIENCE = 10.0
 
 
-class Listener:
+class Listener(Someone):
     """A connection that counts the messages it is sent."""
 
-    connection_id = "listener"
-    address = "127.0.0.1"
-
     def __init__(self) -> None:
+        super().__init__("listener")
         self.messages = 0
         self.broadcasts: list[Broadcast] = []
-        self.backlog = 0
-        self.closed_as: str | None = None
 
     def send(self, broadcast: Broadcast) -> None:
         self.broadcasts.append(broadcast)
         self.messages += len(broadcast.payloads)
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def close(self, reason: str) -> None:
-        self.closed_as = reason
 
 
 class Story:
@@ -109,17 +99,7 @@ Tell = Callable[[Callable[[Story], Any]], Any]
 
 @pytest.fixture
 def tell(tmp_path: Path) -> Tell:
-    def run(tale: Callable[[Story], Any]) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path)
-            try:
-                return tale(story)
-            finally:
-                story.close()
-
-        return run_on_loop("eventlet", live)
-
-    return run
+    return lambda tale: tell_story(lambda runtime: Story(runtime, tmp_path), tale)
 
 
 def test_what_is_published_is_stored_delivered_and_answered(tell: Tell) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from connections import Someone
 from python_pubsub_server.bulletin import Bulletin, Said, as_json, parse_said
 from python_pubsub_server.bus.local import LocalBus
 from python_pubsub_server.errors import Forbidden, Invalid, TooLarge
@@ -17,27 +18,17 @@ from python_pubsub_server.model import Message
 from python_pubsub_server.transport.connection import Broadcast
 
 
-class Client:
+class Client(Someone):
     """A connection with its identity, and what it was sent."""
 
-    address = "127.0.0.1"
-    backlog = 0
-    stalled_at: float | None = None
-
     def __init__(self, name: str, rights: Rights = EVERYTHING) -> None:
-        self.connection_id = name
+        super().__init__(name)
         self.connection = self
         self.identity = Identity("127.0.0.1", name, rights)
         self.got: list[tuple[str, bytes]] = []
 
     def send(self, broadcast: Broadcast) -> None:
         self.got += [(broadcast.event, payload) for payload in broadcast.payloads]
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def close(self, reason: str) -> None:
-        pass
 
 
 class Stage:

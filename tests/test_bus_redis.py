@@ -9,15 +9,13 @@ from unittest.mock import patch
 import pytest
 from msgspec import Raw
 
-from loops import run_on_loop
+from loops import PATIENCE, tell_story, until
 from python_pubsub_server.bus import redis_ear, redis_ingress, redis_link, redis_registry
 from python_pubsub_server.bus.bus import Bus, BusFailed, Card, Verdict, open_bus
 from python_pubsub_server.bus.frames import MAX_INLINE_BYTES
 from python_pubsub_server.model import Message
 from python_pubsub_server.runtime import NativeThreads, Runtime
 from redis_server import Proxy, RedisServer
-
-PATIENCE = 15.0
 
 
 def message(sequence: int, size: int = 2) -> Message:
@@ -90,23 +88,13 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def tell(server: RedisServer) -> Iterator[Tell]:
-    def run(tale: Callable[[Story], Any]) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, server)
-            try:
-                return tale(story)
-            finally:
-                story.close()
-
-        return run_on_loop("eventlet", live)
-
     with (
         patch.object(redis_link, "TIMEOUT_SECONDS", 0.5),
         patch.object(redis_link, "LONGEST_PAUSE", 0.2),
         patch.object(redis_ear, "SILENCE_SECONDS", 1.0),
         patch.object(redis_ear, "PING_SECONDS", 0.3),
     ):
-        yield run
+        yield lambda tale: tell_story(lambda runtime: Story(runtime, server), tale)
 
 
 def test_announcements_reach_the_other_nodes_of_the_log_in_order(tell: Tell) -> None:
@@ -325,12 +313,10 @@ def test_each_entry_is_taken_by_one_node_and_then_gone(tell: Tell, server: Redis
     def tale(story: Story) -> None:
         nodes = [Publisher(story, name, Verdict.PUBLISHED) for name in ("one", "two")]
         add(server, *range(10, 60))
-        while sum(len(node.taken) for node in nodes) < 55:
-            story.runtime.sleep(0.01)
+        until(story.runtime, lambda: sum(len(node.taken) for node in nodes) >= 55)
         taken = sorted(number for node in nodes for number in node.taken)
         assert taken == sorted(str(n).encode() for n in (*range(5), *range(10, 60)))
-        while server.client.xlen(redis_ingress.STREAM):
-            story.runtime.sleep(0.01)
+        until(story.runtime, lambda: server.client.xlen(redis_ingress.STREAM) == 0)
 
     add(server, *range(5))  # before anybody was there
     tell(tale)
@@ -340,8 +326,7 @@ def test_what_is_refused_is_kept_apart(tell: Tell, server: RedisServer) -> None:
     def tale(story: Story) -> None:
         Publisher(story, "one", Verdict.REFUSED)
         add(server, 1)
-        while not server.client.xlen(redis_ingress.REJECTED):
-            story.runtime.sleep(0.01)
+        until(story.runtime, lambda: server.client.xlen(redis_ingress.REJECTED))
         ((_, fields),) = server.client.xrange(redis_ingress.REJECTED)
         assert fields == {b"n": b"1", b"reason": b"because"}
         assert server.client.xlen(redis_ingress.STREAM) == 0
@@ -357,8 +342,7 @@ def test_what_a_node_did_not_finish_is_taken_over(tell: Tell, server: RedisServe
         later = Publisher(story, "later", Verdict.LATER)
         later.ears.until(lambda: len(later.taken) >= 2)  # tried again and again
         later.verdict = Verdict.PUBLISHED
-        while server.client.xlen(redis_ingress.STREAM):
-            story.runtime.sleep(0.01)
+        until(story.runtime, lambda: server.client.xlen(redis_ingress.STREAM) == 0)
 
     with (
         patch.object(redis_ingress, "IDLE_SECONDS", 0.2),
@@ -372,8 +356,10 @@ def test_a_stream_that_is_something_else_makes_no_node_ill(
 ) -> None:
     def tale(story: Story) -> None:
         node = Publisher(story, "one", Verdict.PUBLISHED)
-        while "ingress_failed" not in [record.msg for record in caplog.records]:
-            story.runtime.sleep(0.01)
+        until(
+            story.runtime,
+            lambda: "ingress_failed" in [record.msg for record in caplog.records],
+        )
         assert node.ears.bus.failure is None
 
     server.client.set(redis_ingress.STREAM, "x")

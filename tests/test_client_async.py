@@ -128,12 +128,14 @@ def test_a_channel_hears_its_event_in_plain_and_async_handlers(server: RunningSe
 def test_a_handler_that_raises_is_called_again_and_told(server: RunningServer, topic: str) -> None:
     async def story() -> None:
         errors: list[str] = []
-        calls: asyncio.Queue[int] = asyncio.Queue()
+        calls: list[int] = []
+        is_done = asyncio.Event()
 
         async def handle(message: Received) -> None:
-            calls.put_nowait(message.sequence)
-            if calls.qsize() < 2:
+            calls.append(message.sequence)
+            if len(calls) < 2:
                 raise RuntimeError("not yet")
+            is_done.set()
 
         async def complain(error: Exception, message: Received | None) -> None:
             errors.append(f"{error} {message.sequence if message else ''}")
@@ -142,8 +144,8 @@ def test_a_handler_that_raises_is_called_again_and_told(server: RunningServer, t
             await client.subscribe(topic, handle)
             await client.publish(topic, 1)
             async with asyncio.timeout(TIMEOUT):
-                while calls.qsize() < 2:
-                    await asyncio.sleep(0.01)
+                await is_done.wait()
+        assert calls == [1, 1]
         assert errors == ["not yet 1"]
 
     run(story)

@@ -8,37 +8,15 @@ from unittest.mock import patch
 
 import pytest
 
-from loops import run_on_loop
+from connections import Someone
+from loops import PATIENCE, run_on_loop, until
 from python_pubsub_server import cluster as cluster_module
 from python_pubsub_server.bus.bus import Bus, BusFailed, Card, open_bus
 from python_pubsub_server.bus.local import LocalBus
 from python_pubsub_server.cluster import Cluster, Measured
 from python_pubsub_server.hub import Hub
 from python_pubsub_server.runtime import Runtime
-from python_pubsub_server.transport.connection import Broadcast
 from redis_server import RedisServer
-
-PATIENCE = 15.0
-
-
-class Someone:
-    """A connection to which nothing needs to come."""
-
-    address = "127.0.0.1"
-    backlog = 0
-    stalled_at: float | None = None
-
-    def __init__(self, name: str) -> None:
-        self.connection_id = name
-
-    def send(self, broadcast: Broadcast) -> None:
-        pass
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def close(self, reason: str) -> None:
-        pass
 
 
 class Member:
@@ -62,11 +40,7 @@ class Member:
             self.hub.join(subscriber, topic, at)
 
     def until(self, condition: Callable[[], Any]) -> None:
-        for _ in range(int(PATIENCE / 0.02)):
-            if condition():
-                return
-            self.runtime.sleep(0.02)
-        raise AssertionError(f"not so: {self.cluster.nodes()}")
+        until(self.runtime, condition)
 
     def shown(self) -> list[tuple[str, str]]:
         return [(each.consumer, each.topic) for each in self.cluster.subscriptions()]

@@ -60,7 +60,7 @@ def tell(tmp_path: Path) -> Tell:
 def settle(story: Story, client: Client, *notices: str, **statuses: str) -> None:
     """Wait until a client knows so many notices and this presence, and see that they are right."""
     story.until(lambda: len(client.notices) >= len(notices) and client.statuses == statuses)
-    story.runtime.sleep(0.01)
+    story.settle()
     assert (client.notices, client.statuses) == (list(notices), statuses)
 
 
@@ -107,7 +107,6 @@ def test_tabs_on_two_nodes_are_one_presence(tell: Tell) -> None:
         settle(nodes.one, ann, *came, ann="online", ben="online")
         nodes.one.rooms.leave(first, "hall")
         nodes.look()
-        nodes.one.runtime.sleep(0.01)
         settle(nodes.one, ann, *came, ann="online", ben="online")
         nodes.two.rooms.leave(second, "hall")
         nodes.look()

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from loops import run_on_loop
+from loops import PATIENCE, tell_story
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.deliveries import NOTED_SECONDS, Deliveries
 from python_pubsub_server.journal import Journal
@@ -43,7 +43,7 @@ class Story:
     def close(self) -> None:
         if not self.is_closed:
             self.is_closed = True
-            self.journal.close(10.0)
+            self.journal.close(PATIENCE)
 
 
 Tell = Callable[[Callable[[Story], Any]], Any]
@@ -51,17 +51,7 @@ Tell = Callable[[Callable[[Story], Any]], Any]
 
 @pytest.fixture
 def tell(tmp_path: Path) -> Tell:
-    def run(tale: Callable[[Story], Any]) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path)
-            try:
-                return tale(story)
-            finally:
-                story.close()
-
-        return run_on_loop("eventlet", live)
-
-    return run
+    return lambda tale: tell_story(lambda runtime: Story(runtime, tmp_path), tale)
 
 
 def test_a_span_begins_and_ends_where_the_node_stands(tell: Tell) -> None:

@@ -24,7 +24,7 @@ import pytest
 import socketio
 import websocket as websocket_client
 
-from loops import BACKENDS, Serving, run_on_loop, serving
+from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving
 from python_pubsub_server.runtime import Runtime, Timer
 from python_pubsub_server.transport.connection import Broadcast
 from python_pubsub_server.transport.engineio import (
@@ -269,7 +269,7 @@ class Town:
         self.url = f"http://127.0.0.1:{served.address[1]}"
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        return self.served.clients.run(function, *args, timeout=25)
+        return self.served.clients.run(function, *args, timeout=STORY_PATIENCE)
 
     def start(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.house.runtime.spawn(self.run, function, *args)
@@ -277,7 +277,7 @@ class Town:
     def raw(self, path: str = WEBSOCKET_PATH, **options: Any) -> websocket_client.WebSocket:
         """A bare WebSocket. For native threads."""
         return websocket_client.create_connection(
-            self.url.replace("http", "ws") + path, timeout=10, **options
+            self.url.replace("http", "ws") + path, timeout=PATIENCE, **options
         )
 
     def enter(self, namespace: str = "") -> websocket_client.WebSocket:
@@ -312,7 +312,7 @@ class Visitor:
             transports=transports,
             namespaces=list(namespaces or ("/",)),
             auth={"token": "right"},
-            wait_timeout=10,
+            wait_timeout=PATIENCE,
         )
         self.websocket = self.client.eio.ws
 
@@ -320,14 +320,14 @@ class Visitor:
         return lambda event, *args: self.got.put((namespace, event, *args))
 
     def next(self) -> Any:
-        return self.got.get(timeout=10)
+        return self.got.get(timeout=PATIENCE)
 
     def leave(self) -> None:
         self.client.disconnect()
         self.be_left()
 
     def be_left(self) -> None:
-        assert self.left.wait(10)
+        assert self.left.wait(PATIENCE)
         if self.websocket is not None:
             self.websocket.shutdown()  # the client leaves that to the garbage collector
 
@@ -338,7 +338,7 @@ def test_what_is_sent_on_opening_reaches_the_client(live: Live, transports: list
         def visit() -> None:
             visitor = Visitor(here, transports)
             assert visitor.next() == ("/", "welcome", 1)
-            assert visitor.client.call("hello", 2, timeout=10) == ["hello", 2]
+            assert visitor.client.call("hello", 2, timeout=PATIENCE) == ["hello", 2]
             visitor.leave()
 
         def welcome(sid: str) -> None:
@@ -357,13 +357,13 @@ def test_official_clients_talk_on_every_transport(live: Live, transports: list[s
         def visit() -> None:
             visitor = Visitor(here, transports, "/", "/chat")
             assert visitor.client.transport() == transports[-1]
-            answer = visitor.client.call("hello", {"é": [1, None]}, timeout=10)
+            answer = visitor.client.call("hello", {"é": [1, None]}, timeout=PATIENCE)
             assert answer == ["hello", {"é": [1, None]}]
             assert visitor.next() == ("/", "echo", ["hello", {"é": [1, None]}])
             visitor.client.emit("bare", namespace="/chat")
             assert visitor.next() == ("/chat", "echo", ["bare"])
             big = "x" * 70_000
-            assert visitor.client.call("big", big, timeout=10) == ["big", big]
+            assert visitor.client.call("big", big, timeout=PATIENCE) == ["big", big]
             visitor.leave()
 
         with town(runtime) as here:
@@ -389,7 +389,7 @@ def answer_with_three(house: House) -> None:
         connection.acknowledge(ack_id, bytes(number))
         connection.emit("last", bytes(number))
         if bytes(number).endswith(b"7"):
-            house.runtime.sleep(0.001)
+            house.runtime.sleep(0.001)  # a handler that waits for something
 
     house.server.on("*", answer)
 
@@ -430,7 +430,7 @@ def test_prompt_events_need_no_task_and_overtake_nothing(live: Live) -> None:
 
             def event(name: str, sid: str, *arguments: Any) -> None:
                 if name == "slow":
-                    gate.wait(10)
+                    gate.wait(PATIENCE)
                 (socket,) = house.server.eio.open_sockets()
                 at_work.append(name if socket.websocket._inbox is None else f"{name} by a task")
                 house.changed.set()
@@ -508,7 +508,7 @@ def test_nothing_is_lost_doubled_or_turned_round_by_an_upgrade(live: Live) -> No
                 after += upgraded()
                 runtime.sleep(0.001)
             connection.emit("end", b"1")
-            assert visiting.wait(10)
+            assert visiting.wait(PATIENCE)
             together = [text for text in polled if text != "6"] + got
             assert together == [f'42["m",{number}]' for number in range(sent)]
             assert len(got) >= 20
@@ -671,7 +671,9 @@ def test_other_origins_are_refused(live: Live, path: str) -> None:
             key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
             upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"} | key
             headers = {"Origin": origin} | (upgrade if "websocket" in path else {})
-            client = http.client.HTTPConnection("127.0.0.1", here.served.address[1], timeout=10)
+            client = http.client.HTTPConnection(
+                "127.0.0.1", here.served.address[1], timeout=PATIENCE
+            )
             client.request("GET", path, headers=headers)
             status = client.getresponse().status
             client.close()
@@ -715,9 +717,9 @@ def test_a_binary_event_reaches_the_handler_and_the_connection_lives(
     def story(runtime: Runtime) -> None:
         def visit() -> None:
             visitor = Visitor(here, transports)
-            answer = visitor.client.call("picture", [b"\x00\xff", b"x"], timeout=10)
+            answer = visitor.client.call("picture", [b"\x00\xff", b"x"], timeout=PATIENCE)
             assert answer == [BINARY, "binary data is not JSON"]
-            assert visitor.client.call("alive", timeout=10) == ["alive"]
+            assert visitor.client.call("alive", timeout=PATIENCE) == ["alive"]
             visitor.leave()
 
         with town(runtime) as here:
@@ -777,7 +779,9 @@ class Polling:
     """A bare polling client that has joined `/`. For native threads."""
 
     def __init__(self, town: Town) -> None:
-        self.http = http.client.HTTPConnection("127.0.0.1", town.served.address[1], timeout=10)
+        self.http = http.client.HTTPConnection(
+            "127.0.0.1", town.served.address[1], timeout=PATIENCE
+        )
         opened = self._request("GET", POLLING_PATH)
         self.sid = msgspec.json.decode(opened[1][1:])["sid"]
         self.path = f"{POLLING_PATH}&sid={self.sid}"
@@ -858,9 +862,9 @@ def test_a_poll_drains(live: Live) -> None:
             connection = here.house.only()
             connection.send(Broadcast("message", [b'"' + b"x" * 90_000 + b'"']))
             drained: list[bool] = []
-            waiting = runtime.spawn(lambda: drained.append(connection.wait_drained(10)))
+            waiting = runtime.spawn(lambda: drained.append(connection.wait_drained(PATIENCE)))
             assert len(here.run(client.get)[1]) > 90_000
-            assert waiting.wait(10) and drained == [True]
+            assert waiting.wait(PATIENCE) and drained == [True]
             connection.send(Broadcast("message", [b'"' + b"x" * 90_000 + b'"']))
             assert here.house.slow == []
             client.close()
@@ -1239,7 +1243,7 @@ def test_two_thousand_clients_come_and_go_and_leave_nothing_behind(live: Live) -
         def come_and_go(count: int) -> None:
             clients = []
             for number in range(count):
-                client = socket.create_connection(here.served.address, timeout=10)
+                client = socket.create_connection(here.served.address, timeout=PATIENCE)
                 client.sendall(handshake + join)
                 clients.append(client)
                 if len(clients) == 50:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, run_on_loop
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.transport.connection import Broadcast
 from python_pubsub_server.transport.fanout import Changes, Fanout, Form, Way
@@ -68,7 +68,7 @@ class Member:
         with contextlib.suppress(BlockingIOError):
             while True:
                 found += self.peer.recv(65536)
-        self.peer.settimeout(10)
+        self.peer.settimeout(PATIENCE)
         return found
 
 
@@ -82,7 +82,7 @@ class Story:
         ours, peer = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         ours.setblocking(False)
-        peer.settimeout(10)
+        peer.settimeout(PATIENCE)
         websocket = None if is_polling else self.websocket(ours)
         self.members.append(Member(websocket, peer, form))
         if is_polling:
@@ -106,7 +106,7 @@ class Story:
         """Read on another thread, while the loop sends what waits."""
         threads = self.runtime.native_threads(1, "reader")
         try:
-            return threads.run(member.read, size, timeout=10)
+            return threads.run(member.read, size, timeout=PATIENCE)
         finally:
             threads.close(10)
 

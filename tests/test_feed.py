@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loops import run_on_loop
+from connections import Someone
+from loops import PATIENCE, tell_story, until
 from python_pubsub_server import feed as feed_module
 from python_pubsub_server.broker import Announcer, Broker
 from python_pubsub_server.clock import LogClock
@@ -35,20 +36,14 @@ from stories import draft
 T = TypeVar("T")
 
 ANN = Identity("127.0.0.1")
-PATIENCE = 10.0
 
 
-class Client:
+class Client(Someone):
     """A connection that keeps what it is sent."""
 
-    address = "127.0.0.1"
-    stalled_at: float | None = None
-
     def __init__(self, name: str) -> None:
-        self.connection_id = name
+        super().__init__(name)
         self.heard: dict[str, list[int]] = {}
-        self.closed_as: str | None = None
-        self.backlog = 0
         self.starts: dict[str, int] = {}
         self.on_send: Callable[[], None] = lambda: None
 
@@ -58,12 +53,6 @@ class Client:
                 message = json.loads(payload)
                 self.heard.setdefault(message["topic"], []).append(message["sequence"])
             self.on_send()
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def close(self, reason: str) -> None:
-        self.closed_as = self.closed_as or reason
 
 
 class WatchedReaders(Readers):
@@ -164,16 +153,8 @@ class Story:
 Tell = Callable[[Callable[[Story], Any]], Any]
 
 
-def telling(path: Path, tale: Callable[[Story], T]) -> T:
-    def live(runtime: Runtime) -> T:
-        story = Story(runtime, path)
-        try:
-            return tale(story)
-        finally:
-            story.close()
-
-    result: T = run_on_loop("eventlet", live)
-    return result
+def telling(path: Path, tale: Callable[[Story], Any]) -> Any:
+    return tell_story(lambda runtime: Story(runtime, path), tale)
 
 
 @pytest.fixture
@@ -271,8 +252,7 @@ def test_an_own_commit_between_others_that_came_early(tell: Tell) -> None:
 
         with patch.object(story.journal._writer, "commit", committing):
             own = story.own("a")
-            while not early:
-                story.runtime.sleep(0.001)
+            until(story.runtime, lambda: early)
         story.feed.heard(*early[0])
         assert own.wait(PATIENCE)
         story.feed.settle(2)
@@ -409,7 +389,7 @@ def test_an_announcement_of_what_the_log_does_not_have_is_looked_up_once(tell: T
         story.feed.heard(50, 60, None)
         story.feed.settle(1)
         reads = story.readers.reads
-        story.runtime.sleep(0.05)
+        story.runtime.sleep(0.05)  # in which it could look again and again
         assert story.readers.reads <= reads + 1
         assert story.own().wait(PATIENCE)
         assert story.clients[0].heard == {"a": [1, 2]}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from loops import run_on_loop
+from connections import Someone
+from loops import PATIENCE, tell_story
 from python_pubsub_server.graph import IN_USE_SECONDS, ConsumeLink, Graph, GraphState
 from python_pubsub_server.hub import Hub
 from python_pubsub_server.model import Claim, Interest
@@ -16,31 +17,10 @@ from python_pubsub_server.rates import Rates
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.database import open_database
 from python_pubsub_server.storage.readers import Readers
-from python_pubsub_server.transport.connection import Broadcast
 from stories import Storage, draft
 
 NOW = 10_000.0
 MOST = 4
-
-
-class Listener:
-    """A connection to which nothing needs to come."""
-
-    address = "127.0.0.1"
-    stalled_at: float | None = None
-    backlog = 0
-
-    def __init__(self, connection_id: str) -> None:
-        self.connection_id = connection_id
-
-    def send(self, broadcast: Broadcast) -> None:
-        pass
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def disconnect(self, reason: str) -> None:
-        pass
 
 
 class Story:
@@ -52,7 +32,7 @@ class Story:
         self.graph = Graph(self.readers, self.hub, Rates(), max_links=MOST)
 
     def listen(self, name: str, *topics: str, at: float = 1.0) -> None:
-        subscriber = self.hub.add(Listener(name))
+        subscriber = self.hub.add(Someone(name))
         subscriber.consumer = name
         for topic in topics:
             self.hub.join(subscriber, topic, at)
@@ -65,23 +45,13 @@ class Story:
         return [link.source for link in self.graph.state(NOW).links if link.type == "publish"]
 
     def close(self) -> None:
-        self.readers.close(10.0)
+        self.readers.close(PATIENCE)
         self.log.close()
 
 
 @pytest.fixture
 def tell(tmp_path: Path) -> Callable[[Callable[[Story], Any]], Any]:
-    def tell(tale: Callable[[Story], Any]) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path)
-            try:
-                return tale(story)
-            finally:
-                story.close()
-
-        return run_on_loop("eventlet", live)
-
-    return tell
+    return lambda tale: tell_story(lambda runtime: Story(runtime, tmp_path), tale)
 
 
 Tell = Callable[[Callable[[Story], Any]], Any]

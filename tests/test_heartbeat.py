@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, run_on_loop
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.transport.heartbeat import Heartbeat
 
@@ -111,11 +111,11 @@ def test_the_wheel_turns_by_itself_until_it_is_stopped(backend: str) -> None:
         heartbeat = Heartbeat(runtime, 0.01, 0.01)
         patient = Quiet()
         heartbeat.watch(patient)
-        assert expired.wait(5)
+        assert expired.wait(PATIENCE)
         assert patient.seen == ["ping", "expired"]
         heartbeat.stop()
         heartbeat.watch(patient)
-        runtime.sleep(0.03)
+        runtime.sleep(0.03)  # three turns of the wheel, if it still turned
         assert patient.seen == ["ping", "expired"]
 
     run_on_loop(backend, story)

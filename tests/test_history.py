@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from loops import run_on_loop
+from loops import PATIENCE, tell_story
 from python_pubsub_server.broker import Announcer
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.deliveries import Deliveries
@@ -27,7 +27,6 @@ from stories import draft
 T = TypeVar("T")
 
 ANN = Identity("127.0.0.1")
-PATIENCE = 10.0
 LONG = 60.0  # more than a test may last: who waits so long is not answered by its timeout
 
 
@@ -95,17 +94,7 @@ Tell = Callable[[Callable[[Story], Any]], Any]
 
 @pytest.fixture
 def tell(tmp_path: Path) -> Tell:
-    def run(tale: Callable[[Story], Any]) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path)
-            try:
-                return tale(story)
-            finally:
-                story.close()
-
-        return run_on_loop("eventlet", live)
-
-    return run
+    return lambda tale: tell_story(lambda runtime: Story(runtime, tmp_path), tale)
 
 
 def test_a_page_says_where_the_topic_stands(tell: Tell) -> None:

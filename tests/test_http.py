@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from loops import BACKENDS, PATIENCE, Serving, run_on_loop, serving, until
+from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving, until
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.transport.http import HTTPServer, Limits, Seats, take_over
 from python_pubsub_server.transport.http.requests import Refusal, Request, RequestParser
@@ -48,7 +48,7 @@ def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[b
 def test_requests_are_answered_and_connections_kept(live: Live) -> None:
     def story(runtime: Runtime) -> None:
         def talk() -> list[bytes]:
-            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=5)
+            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=PATIENCE)
             answers = []
             for body in (b"one", b"", b"three"):
                 client.request("POST", "/", body)
@@ -71,7 +71,7 @@ def test_headers_and_body_are_one_write(live: Live) -> None:
         def first_piece() -> bytes:
             # A segment is acknowledged late by a peer that has nothing to say: what was
             # written apart would arrive apart.
-            with socket.create_connection(served.address, timeout=5) as client:
+            with socket.create_connection(served.address, timeout=PATIENCE) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 return client.recv(65536)
 
@@ -89,11 +89,11 @@ def test_a_streamed_answer_arrives_piece_by_piece(live: Live) -> None:
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
             start_response("200 OK", [("Content-Type", "text/event-stream")])
             yield b"first"
-            assert more.wait(5)
+            assert more.wait(PATIENCE)
             yield b"second"
 
         def read() -> tuple[bytes, bytes]:
-            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=5)
+            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=PATIENCE)
             client.request("GET", "/")
             answer = client.getresponse()
             first = answer.read1()
@@ -202,7 +202,7 @@ def test_a_process_without_file_descriptors_accepts_again_later(backend: str) ->
             return [b"hello"]
 
         def ask():
-            with socket.create_connection(address, timeout=10) as client:
+            with socket.create_connection(address, timeout={PATIENCE}) as client:
                 client.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
                 while piece := client.recv(1000):
                     last = piece
@@ -227,14 +227,14 @@ def test_a_process_without_file_descriptors_accepts_again_later(backend: str) ->
         resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
         client.connect(address)
         client.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-        assert told.wait(10)
+        assert told.wait({PATIENCE})
         assert refused == ["cannot accept a connection: Too many open files"]
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        client.settimeout(10)
+        client.settimeout({PATIENCE})
         assert threads.run(client.recv, 1000).startswith(b"HTTP/1.1 200")
         client.close()
         server.stop()
-        assert serving.wait(5) and threads.close(5)
+        assert serving.wait({PATIENCE}) and threads.close({PATIENCE})
         runtime.close()
     """
     done = subprocess.run(
@@ -243,7 +243,7 @@ def test_a_process_without_file_descriptors_accepts_again_later(backend: str) ->
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=STORY_PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -251,7 +251,9 @@ def test_a_process_without_file_descriptors_accepts_again_later(backend: str) ->
 def test_more_connections_than_1024_are_served(live: Live) -> None:
     def story(runtime: Runtime) -> int:
         def open_many() -> int:
-            clients = [socket.create_connection(served.address, timeout=10) for _ in range(1100)]
+            clients = [
+                socket.create_connection(served.address, timeout=PATIENCE) for _ in range(1100)
+            ]
             answered = 0
             for client in clients:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -272,24 +274,24 @@ def test_drain_answers_what_was_asked_and_closes_what_idles(live: Live) -> None:
 
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
             asked.set()
-            go.wait(5)
+            go.wait(PATIENCE)
             return hello(environ, start_response)
 
         with serving(runtime, app) as served:
-            idle = socket.create_connection(served.address, timeout=5)
+            idle = socket.create_connection(served.address, timeout=PATIENCE)
             answers: list[bytes] = []
             request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
             client = runtime.spawn(lambda: answers.append(served.exchange(request)))
-            assert asked.wait(5)
+            assert asked.wait(PATIENCE)
             served.server.stop_accepting()
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(served.address, timeout=5)
+                socket.create_connection(served.address, timeout=PATIENCE)
             assert not served.server.drain(0.01)
             assert served.clients.run(idle.recv, 1) == b""
             idle.close()
             go.set()
-            assert served.server.drain(5)
-            assert client.wait(5)
+            assert served.server.drain(PATIENCE)
+            assert client.wait(PATIENCE)
             assert answers[0].endswith(b"hello")
             assert b"connection: close" in answers[0].lower()
 
@@ -307,11 +309,11 @@ def test_stop_ends_what_does_not_end_by_itself(live: Live) -> None:
 
         served = Serving(runtime, app)
         client = runtime.spawn(served.exchange, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert asked.wait(5)
+        assert asked.wait(PATIENCE)
         served.server.stop()
-        ended = served.task.wait(5) and client.wait(5)
-        assert served.clients.close(5)
-        return ended and served.server.drain(5)
+        ended = served.task.wait(PATIENCE) and client.wait(PATIENCE)
+        assert served.clients.close(PATIENCE)
+        return ended and served.server.drain(PATIENCE)
 
     assert live(story) is True
 
@@ -328,10 +330,10 @@ def test_a_socket_taken_over_outlives_its_request_and_the_server(live: Live) -> 
 
         with serving(runtime, app) as served:
             early = UPGRADE + b"early"
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(early)
-            assert got.wait(5)
-            assert served.server.drain(5)  # the server has let go of it
+            assert got.wait(PATIENCE)
+            assert served.server.drain(PATIENCE)  # the server has let go of it
         sock, ahead = taken
         assert not sock.getblocking()
         read = runtime.event()
@@ -343,7 +345,7 @@ def test_a_socket_taken_over_outlives_its_request_and_the_server(live: Live) -> 
 
         watch = runtime.watch_readable(sock.fileno(), take)
         client.sendall(b" and late")
-        assert read.wait(5)
+        assert read.wait(PATIENCE)
         sock.send(b"raw")
         assert client.recv(100) == b"raw"
         watch.close()
@@ -456,7 +458,7 @@ def test_the_path_of_an_absolute_target_counts_and_so_does_its_host(backend: str
 def test_who_expects_a_word_before_the_body_gets_it(live: Live) -> None:
     def story(runtime: Runtime) -> None:
         def talk() -> tuple[bytes, bytes]:
-            with socket.create_connection(served.address, timeout=5) as client:
+            with socket.create_connection(served.address, timeout=PATIENCE) as client:
                 request = post("/", b"late", b"Expect: 100-continue", b"Connection: close")
                 client.sendall(request[:-4])
                 word = client.recv(1000)
@@ -467,7 +469,7 @@ def test_who_expects_a_word_before_the_body_gets_it(live: Live) -> None:
                 return word, answer
 
         with serving(runtime, echo) as served:
-            word, answer = served.clients.run(talk, timeout=10)
+            word, answer = served.clients.run(talk, timeout=PATIENCE)
         assert word == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert bodies(answer)[0]["body"] == "late"
 
@@ -542,7 +544,7 @@ def test_a_stream_that_breaks_does_not_look_complete(
 
     def story(runtime: Runtime) -> str:
         def read() -> str:
-            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=5)
+            client = http.client.HTTPConnection("127.0.0.1", served.address[1], timeout=PATIENCE)
             try:
                 client.request("GET", "/")
                 client.getresponse().read()
@@ -553,7 +555,7 @@ def test_a_stream_that_breaks_does_not_look_complete(
             return "complete"
 
         with serving(runtime, app) as served:
-            return str(served.clients.run(read, timeout=10))
+            return str(served.clients.run(read, timeout=PATIENCE))
 
     assert live(story) in ("IncompleteRead", "ConnectionResetError")
     assert "a bug in the middle" in caplog.text
@@ -615,10 +617,10 @@ def test_a_direct_route_that_fails_or_stays_silent_is_an_error(
             got: list[bytes] = []
             request = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
             client = runtime.spawn(lambda: got.append(served.exchange(request)))
-            assert silent.wait(5)
+            assert silent.wait(PATIENCE)
             clock[0] += 61
             served.server.sweep()
-            assert client.wait(5)
+            assert client.wait(PATIENCE)
             late[0](200, (), b"too late")
             return failed, got[0], served.exchange(LAST)
 
@@ -655,7 +657,7 @@ def test_a_body_without_end_is_read_for_a_while_only(live: Live) -> None:
     def story(runtime: Runtime) -> int:
         def send_for_ever() -> int:
             sent = 0
-            with socket.create_connection(served.address, timeout=5) as client:
+            with socket.create_connection(served.address, timeout=PATIENCE) as client:
                 client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
                 try:
                     while sent < 2**30:
@@ -665,7 +667,7 @@ def test_a_body_without_end_is_read_for_a_while_only(live: Live) -> None:
             return sent
 
         with serving(runtime, hello) as served:
-            return int(served.clients.run(send_for_ever, timeout=20))
+            return int(served.clients.run(send_for_ever, timeout=PATIENCE))
 
     assert live(story) < 2**30
 
@@ -752,7 +754,7 @@ def test_who_says_nothing_for_too_long_is_closed(live: Live, sent: bytes, second
         met: list[str] = []
         options = {"clock": lambda: clock[0], "max_body": seen, "on_limit": met.append}
         with serving(runtime, hello, **options) as served:
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(sent)
             if sent.startswith(GET):
                 assert served.clients.run(client.recv, 1000).endswith(b"hello")
@@ -763,7 +765,7 @@ def test_who_says_nothing_for_too_long_is_closed(live: Live, sent: bytes, second
             client.setblocking(False)
             with pytest.raises(BlockingIOError):
                 client.recv(1)
-            client.settimeout(5)
+            client.settimeout(PATIENCE)
             clock[0] += 1
             served.server.sweep()
             last_words = served.clients.run(read_all, client)
@@ -790,7 +792,7 @@ def test_a_body_that_trickles_is_not_waited_for_for_ever(live: Live) -> None:
         clock = [1000.0]
         arrived = []
         with serving(runtime, hello, clock=lambda: clock[0]) as served:
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n")
             for piece in range(80):
                 served.exchange(LAST)
@@ -814,7 +816,7 @@ def test_a_large_body_has_the_time_that_its_size_needs(live: Live) -> None:
         clock = [1000.0]
         pieces = 20
         with serving(runtime, hello, clock=lambda: clock[0]) as served:
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
             client.sendall(head % (pieces * 20_000))
             for _ in range(pieces):
@@ -840,7 +842,7 @@ def test_who_has_as_many_connections_as_it_may_is_told_so(live: Live) -> None:
     def story(runtime: Runtime) -> None:
         seats, met = nobody_is_exempt(2), []
         with serving(runtime, hello, seats=seats, on_limit=met.append) as served:
-            first = [socket.create_connection(served.address, timeout=5) for _ in range(2)]
+            first = [socket.create_connection(served.address, timeout=PATIENCE) for _ in range(2)]
             for client in first:
                 client.sendall(GET)
                 assert served.clients.run(client.recv, 1000).endswith(b"hello")
@@ -849,8 +851,7 @@ def test_who_has_as_many_connections_as_it_may_is_told_so(live: Live) -> None:
             assert b"Retry-After: 1" in told and b'"code":"rate_limited"' in told
             assert met == ["connections"]
             first.pop().close()
-            while seats.is_full("127.0.0.1"):
-                runtime.sleep(0.001)
+            until(runtime, lambda: not seats.is_full("127.0.0.1"))
             assert status_of(served.exchange(LAST)) == 200
             first.pop().close()
         assert len(seats) == 0
@@ -863,7 +864,9 @@ def test_of_many_too_many_most_are_just_closed(live: Live) -> None:
         seats, met = nobody_is_exempt(1), []
         limits = Limits(turned_away=3)
         with serving(runtime, hello, seats=seats, limits=limits, on_limit=met.append) as served:
-            clients = [socket.create_connection(served.address, timeout=5) for _ in range(10)]
+            clients = [
+                socket.create_connection(served.address, timeout=PATIENCE) for _ in range(10)
+            ]
             clients[0].sendall(GET)
             assert served.clients.run(clients[0].recv, 1000).endswith(b"hello")
             said = [served.clients.run(read_all, client) for client in clients[1:]]
@@ -888,7 +891,7 @@ def test_a_socket_that_is_taken_over_keeps_its_seat_until_it_is_closed(live: Liv
     def story(runtime: Runtime) -> None:
         seats = nobody_is_exempt(1)
         with serving(runtime, app, seats=seats) as served:
-            with socket.create_connection(served.address, timeout=5) as client:
+            with socket.create_connection(served.address, timeout=PATIENCE) as client:
                 client.sendall(UPGRADE)
                 assert served.clients.run(client.recv, 4) == b"mine"
             assert seats.is_full("127.0.0.1")
@@ -925,11 +928,11 @@ def test_a_slow_reader_holds_up_nobody_and_gets_everything(live: Live) -> None:
             return bytes(got)
 
         with serving(runtime, app) as served:
-            client = socket.create_connection(served.address, timeout=10)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + LAST)
             assert served.clients.run(client.recv, 1) == b"H"
             other = served.exchange(LAST)
-            rest = served.clients.run(finish, timeout=15)
+            rest = served.clients.run(finish, timeout=PATIENCE)
             client.close()
             return other, rest
 
@@ -952,7 +955,7 @@ def test_who_does_not_read_is_closed_in_the_end(live: Live) -> None:
                 ended.set()
 
         with serving(runtime, app, clock=lambda: clock[0]) as served:
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(GET)
             assert served.clients.run(client.recv, 1) == b"H"
             while not ended.wait(0.01):
@@ -1010,11 +1013,11 @@ def test_many_connections_leave_nothing_behind(live: Live) -> None:
 def test_drain_answers_a_request_that_was_not_read_yet(live: Live) -> None:
     def story(runtime: Runtime) -> bytes:
         with serving(runtime, hello) as served:
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(GET)
             assert served.clients.run(client.recv, 1000).endswith(b"hello")
             client.sendall(GET)  # and the loop has no turn before the drain begins
-            assert served.server.drain(5)
+            assert served.server.drain(PATIENCE)
             answer = served.clients.run(client.recv, 1000)
             client.close()
             return bytes(answer)
@@ -1047,16 +1050,16 @@ def test_a_stream_that_drain_finds_under_way_is_the_last_answer(live: Live) -> N
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
             start_response("200 OK", [])
             yield b"first"
-            assert more.wait(5)
+            assert more.wait(PATIENCE)
             yield b"last"
 
         with serving(runtime, app) as served:
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(GET)
             got = served.clients.run(client.recv, 1000)
             assert not served.server.drain(0.01)
             more.set()
-            assert served.server.drain(5)
+            assert served.server.drain(PATIENCE)
             while piece := served.clients.run(client.recv, 1000):
                 got += piece
             client.close()
@@ -1079,11 +1082,11 @@ def test_a_slow_reader_that_does_read_has_the_time_it_needs(live: Live) -> None:
             return sum(len(client.recv(2**16)) for _ in range(16))
 
         with serving(runtime, app, clock=lambda: clock[0]) as served:
-            client = socket.create_connection(served.address, timeout=5)
+            client = socket.create_connection(served.address, timeout=PATIENCE)
             client.sendall(LAST)
             got = 0
             while got < len(large):
-                some = served.clients.run(read_some, timeout=10)
+                some = served.clients.run(read_some, timeout=PATIENCE)
                 got += some
                 clock[0] += 20
                 served.server.sweep()

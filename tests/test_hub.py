@@ -11,26 +11,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import Raw
 
+from connections import Someone
 from python_pubsub_server import hub as hub_module
 from python_pubsub_server.hub import MAX_HELD, MAX_HELD_BYTES, Hold, Hub, Subscriber, bytes_of
 from python_pubsub_server.model import Message, matches
 from python_pubsub_server.transport.connection import Broadcast
 
 
-class Listener:
+class Listener(Someone):
     """A connection that keeps what it is sent."""
 
-    address = "127.0.0.1"
-
     def __init__(self, connection_id: str) -> None:
-        self.connection_id = connection_id
+        super().__init__(connection_id)
         self.broadcasts: list[Broadcast] = []
 
     def send(self, broadcast: Broadcast) -> None:
         self.broadcasts.append(broadcast)
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
 
     def close(self, reason: str) -> None:
         raise AssertionError("nobody closes this")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loops import run_on_loop
+from loops import PATIENCE, run_on_loop
 from python_pubsub_server.broker import Announcer, Broker
 from python_pubsub_server.bus.bus import Verdict
 from python_pubsub_server.clock import LogClock
@@ -19,7 +19,6 @@ from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.database import open_database
 from python_pubsub_server.storage.readers import Readers
 
-PATIENCE = 10.0
 GOOD = {b"topic": b"news", b"message_id": b"m1", b"producer": b"ann", b"message": b'{"a": 1}'}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, tell_story
 from python_pubsub_server import journal as journal_module
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.errors import RequestError, Unavailable
@@ -25,8 +25,6 @@ from python_pubsub_server.storage.database import (
     open_database,
 )
 from stories import draft
-
-PATIENCE = 10.0
 
 
 class HeldWriter:
@@ -121,7 +119,7 @@ class Story:
     def sizes(self) -> list[int]:
         return [len(batch.drafts) for batch in self.writer.batches]
 
-    def close(self, timeout: float = PATIENCE) -> None:
+    def stop(self, timeout: float = PATIENCE) -> None:
         self.is_closed = True
         self.journal.close(timeout)
 
@@ -132,11 +130,11 @@ class Story:
         finally:
             reader.close()
 
-    def end(self) -> None:
+    def close(self) -> None:
         self.writer.is_held = False
         self.writer.go_on(100)
         if not self.is_closed:
-            self.close()
+            self.stop()
 
 
 Tell = Callable[[Callable[[Story], Any]], Any]
@@ -146,17 +144,9 @@ Tell = Callable[[Callable[[Story], Any]], Any]
 def tell(request: pytest.FixtureRequest, tmp_path: Path) -> Tell:
     """Runs a story on a loop of its own and returns what it returns."""
 
-    def run(tale: Callable[[Story], Any]) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path)
-            try:
-                return tale(story)
-            finally:
-                story.end()
-
-        return run_on_loop(request.param, live)
-
-    return run
+    return lambda tale: tell_story(
+        lambda runtime: Story(runtime, tmp_path), tale, str(request.param)
+    )
 
 
 # Group commit
@@ -507,7 +497,7 @@ def test_closing_commits_what_waits_and_refuses_what_comes(tell: Tell) -> None:
     def tale(story: Story) -> None:
         story.hold()
         story.append("a")
-        closing = story.runtime.spawn(story.close)
+        closing = story.runtime.spawn(story.stop)
         story.runtime.sleep(0)
         with pytest.raises(Unavailable, match="stopping"):
             story.append("late")
@@ -530,7 +520,7 @@ def test_closing_with_a_disk_that_hangs_refuses_what_waits(tell: Tell) -> None:
     def tale(story: Story) -> None:
         story.hold()
         story.append("a")
-        story.close(0.01)
+        story.stop(0.01)
         assert story.heard == [("refused", "a")]
         story.writer.go_on()
         story.wait_for("first")
@@ -553,7 +543,7 @@ def test_closing_with_a_disk_that_hangs_refuses_upkeep(tell: Tell) -> None:
         story.hold()
         task = story.runtime.spawn(index)
         story.runtime.sleep(0)
-        story.close(0.01)
+        story.stop(0.01)
         assert task.wait(PATIENCE)
         assert "stopped" in refusals[0].message
         story.writer.go_on()

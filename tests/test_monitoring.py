@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from loops import BACKENDS, run_on_loop
+from connections import Someone
+from loops import BACKENDS, PATIENCE, tell_story, until
 from python_pubsub_server import logs
 from python_pubsub_server.bus.local import LocalBus
 from python_pubsub_server.clock import LogClock
@@ -27,17 +28,13 @@ from python_pubsub_server.storage.database import Batch, Committed
 from python_pubsub_server.transport.connection import Broadcast
 
 NOW = 1_800_000_000.0
-PATIENCE = 10.0
 
 
-class Watcher:
+class Watcher(Someone):
     """A dashboard's connection that keeps what it is sent."""
 
-    address = "127.0.0.1"
-    stalled_at = None
-
     def __init__(self, runtime: Runtime) -> None:
-        self.connection_id = "watcher"
+        super().__init__("watcher")
         self.events: list[tuple[str, Any]] = []
         self.has_stats = runtime.event()
 
@@ -45,9 +42,6 @@ class Watcher:
         self.events += [(broadcast.event, json.loads(each)) for each in broadcast.payloads]
         if broadcast.event == "stats":
             self.has_stats.set()
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
 
     def close(self, reason: str) -> None:
         raise AssertionError("nobody closes this")
@@ -97,15 +91,12 @@ class Story:
         assert self.watcher.has_stats.wait(PATIENCE)
         return self.watcher.named("stats")[-1]
 
+    def close(self) -> None:
+        self.monitoring.close()
+
 
 def tell(backend: str, story: Callable[[Story], Any]) -> Any:
-    def run(runtime: Runtime) -> Any:
-        told = Story(runtime)
-        story(told)
-        told.monitoring.close()
-        return True
-
-    return run_on_loop(backend, run)
+    return tell_story(Story, story, backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -215,7 +206,7 @@ def test_messages_are_counted_for_the_heat_map_though_nobody_watches() -> None:
 def test_warnings_and_errors_are_told_and_the_last_ones_first(backend: str) -> None:
     def story(s: Story) -> None:
         logs.event(logging.WARNING, "before_it_watched", number=1)
-        s.runtime.sleep(0.001)
+        until(s.runtime, lambda: s.monitoring._alarms.recent)
         s.monitoring.watch(s.watcher)
         s.monitoring.watch(s.watcher)
         (first,) = s.watcher.named("server_error")

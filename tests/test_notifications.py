@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from loops import BACKENDS, run_on_loop
+from connections import Someone
+from loops import BACKENDS, tell_story
 from python_pubsub_server.config import Settings
 from python_pubsub_server.errors import Forbidden, Invalid, NotFound
 from python_pubsub_server.identity import Identity, Rights, rights_of_users
@@ -19,19 +20,14 @@ from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.database import Retention
 from python_pubsub_server.transport.connection import Broadcast
 
-PATIENCE = 10.0
 NOTIFIER = Identity("127.0.0.1", "shop", Rights(publish=("notifications:*",)))
 
 
-class Tab:
+class Tab(Someone):
     """A connection of a user, that keeps what it is sent."""
 
-    address = "127.0.0.1"
-    backlog = 0
-    stalled_at: float | None = None
-
     def __init__(self, story: Story, user: str, connection_id: str) -> None:
-        self.connection_id = connection_id
+        super().__init__(connection_id)
         self.events: list[tuple[str, Any]] = []
         self._story = story
         self.identity = Identity("127.0.0.1", user, rights_of_users(user))
@@ -39,9 +35,6 @@ class Tab:
 
     def send(self, broadcast: Broadcast) -> None:
         self.events += [(broadcast.event, json.loads(each)) for each in broadcast.payloads]
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
 
     def close(self, reason: str) -> None:
         raise AssertionError(reason)
@@ -72,23 +65,18 @@ class Story:
         bounds = {"before": None, "only_unread": False, **more}
         return [each for _, each in self.node.notifications.listed(user, 100, **bounds)]
 
+    def close(self) -> None:
+        self.node.close()
+
 
 Tell = Callable[[Callable[[Story], Any]], Any]
 
 
 @pytest.fixture(params=BACKENDS)
 def tell(request: pytest.FixtureRequest, tmp_path: Path) -> Tell:
-    def run(tale: Callable[[Story], Any]) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path)
-            try:
-                return tale(story)
-            finally:
-                story.node.close()
-
-        return run_on_loop(str(request.param), live)
-
-    return run
+    return lambda tale: tell_story(
+        lambda runtime: Story(runtime, tmp_path), tale, str(request.param)
+    )
 
 
 def test_what_is_unread_comes_first_and_then_what_is_new(tell: Tell) -> None:

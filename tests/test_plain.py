@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from loops import BACKENDS, Serving, run_on_loop, serving
+from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving
 from python_pubsub_server import pubsub_ws
 from python_pubsub_server.config import Settings
 from python_pubsub_server.errors import Forbidden, RequestError
@@ -93,7 +93,7 @@ class House:
         self.served: Serving
 
     def run(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        return self.served.clients.run(lambda: function(*args, **more), timeout=20)
+        return self.served.clients.run(lambda: function(*args, **more), timeout=STORY_PATIENCE)
 
     def connect(self, path: str = "/diary", **options: Any) -> PlainClient:
         host, port = self.served.address
@@ -134,7 +134,7 @@ def test_a_namespace_is_told_in_order(live: Live, tmp_path: Path) -> None:
             assert here.run(client.call, "note", number=50) == {"status": "ok"}
             assert len(here.node.connections) == len(here.sockets) == 1
             here.run(client.socket.close)
-            assert here.diary.over.wait(10)
+            assert here.diary.over.wait(PATIENCE)
             assert here.diary.entries == [("opened", "user=ann"), *range(51), "closed"]
             assert len(here.node.connections) == len(here.sockets) == 0
 
@@ -160,7 +160,7 @@ def test_who_does_not_answer_pings_is_dropped(live: Live, tmp_path: Path) -> Non
             alive = here.connect()
             dead = here.connect()
             dead.socket.protocol.receive_data = lambda data: None  # it reads, and does nothing
-            assert here.diary.over.wait(10)
+            assert here.diary.over.wait(PATIENCE)
             assert here.diary.entries.count("closed") == 1
             here.run(alive.next)
             assert here.run(alive.call, "note", number=1) == {"status": "ok"}
@@ -179,7 +179,7 @@ def test_who_does_not_read_is_closed_as_slow(live: Live, tmp_path: Path) -> None
             for _ in range(2_000):
                 connection.emit("filling", b'{"x":"%b"}' % (b"x" * 10_000))
                 assert connection.backlog <= 120_000
-            assert here.diary.over.wait(10)
+            assert here.diary.over.wait(PATIENCE)
             assert here.slow == [connection.connection_id]
             assert connection.stalled_at is not None
             with pytest.raises(ConnectionClosed):
@@ -215,7 +215,7 @@ def test_an_idle_connection_costs_no_task(live: Live, tmp_path: Path) -> None:
             clients = [here.connect("/ws") for _ in range(20)]
             for client in clients:
                 assert here.run(client.call, "subscribe", channel="t")["status"] == "ok"
-            assert all(task.wait(5) for task in spawned)
+            assert all(task.wait(PATIENCE) for task in spawned)
             for client in clients:
                 here.run(client.socket.close)
 

@@ -95,7 +95,7 @@ def refusal(storage: Storage) -> WriteFailed | None:
 def wait_until_locked(url: str) -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with psycopg.connect(url, autocommit=True) as connection:
-        for _ in range(1_000):
+        for _ in range(3_000):
             if connection.execute(waiting).fetchall() != [(0,)]:
                 return
             connection.execute("SELECT pg_sleep(0.01)")

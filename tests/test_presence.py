@@ -4,34 +4,14 @@ from itertools import count
 
 import pytest
 
+from connections import Someone
 from python_pubsub_server.errors import Forbidden
 from python_pubsub_server.hub import Hub
 from python_pubsub_server.identity import Identity, Rights
 from python_pubsub_server.presence import MAX_USERS, Presence
-from python_pubsub_server.transport.connection import Broadcast
 
 ANYBODY = Identity("127.0.0.1")
 numbers = count(1)
-
-
-class Someone:
-    """A connection to which nothing needs to come."""
-
-    address = "127.0.0.1"
-    backlog = 0
-    stalled_at: float | None = None
-
-    def __init__(self) -> None:
-        self.connection_id = f"connection-{next(numbers)}"
-
-    def send(self, broadcast: Broadcast) -> None:
-        pass
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def close(self, reason: str) -> None:
-        pass
 
 
 class Town:
@@ -40,7 +20,7 @@ class Town:
         self.presence = Presence(self.hub, lambda: 1000.5)
 
     def arrive(self, name: str | None, *topics: str) -> str:
-        someone = Someone()
+        someone = Someone(f"connection-{next(numbers)}")
         subscriber = self.hub.add(someone)
         if name is not None:
             subscriber.consumer, subscriber.is_named = name, True

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, run_on_loop, until
 from python_pubsub_server import quota as module
 from python_pubsub_server.errors import RateLimited
 from python_pubsub_server.quota import Quota, Shared
 from python_pubsub_server.runtime import Runtime
 from redis_server import RedisServer
-
-PATIENCE = 10.0
 
 
 class Clock:
@@ -152,11 +149,3 @@ def test_without_redis_a_node_counts_alone_and_says_so_once(
     run_on_loop(backend, story)
     (line,) = [record for record in caplog.records if "rates_not_shared" in record.getMessage()]
     assert "hunter2" not in line.getMessage()
-
-
-def until(runtime: Runtime, condition: Callable[[], Any]) -> None:
-    for _ in range(1_000):
-        if condition():
-            return
-        runtime.sleep(0.01)
-    raise AssertionError("it did not come to that")

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 from werkzeug.test import TestResponse
 
-from loops import run_on_loop
+from connections import Someone
+from loops import PATIENCE, tell_story
 from python_pubsub_server import __version__, wire
 from python_pubsub_server.config import Settings
 from python_pubsub_server.identity import Identity
@@ -22,32 +23,10 @@ from python_pubsub_server.routes import ROUTES
 from python_pubsub_server.routes.publishing import wants_representation
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.sqlite import SQLiteWriter
-from python_pubsub_server.transport.connection import Broadcast
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 LIMIT = 20_000
-PATIENCE = 10.0
-
-
-class Listener:
-    """A connection to which nothing needs to come."""
-
-    address = "127.0.0.1"
-    stalled_at: float | None = None
-    backlog = 0
-
-    def __init__(self, connection_id: str) -> None:
-        self.connection_id = connection_id
-
-    def send(self, broadcast: Broadcast) -> None:
-        pass
-
-    def wait_drained(self, timeout: float) -> bool:
-        return True
-
-    def close(self, reason: str) -> None:
-        pass
 
 
 class Server:
@@ -61,6 +40,9 @@ class Server:
         self.node: Node = self.app.extensions["pubsub"]
         self.runtime = runtime
         self.client = self.app.test_client()
+
+    def close(self) -> None:
+        self.node.close()
 
     def ask(self, method: str, path: str, **options: Any) -> TestResponse:
         options.setdefault("environ_base", {"REMOTE_ADDR": "127.0.0.1"})
@@ -86,7 +68,7 @@ class Server:
         self.node.journal.write(claims=(Claim(consumer, topic, f"m{number}"),))
 
     def subscribe(self, name: str, at: float, *topics: str) -> None:
-        subscriber = self.node.hub.add(Listener(name))
+        subscriber = self.node.hub.add(Someone(name))
         subscriber.consumer = name
         for topic in topics:
             self.node.hub.join(subscriber, topic, at)
@@ -115,14 +97,7 @@ def tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Tell:
     """Runs a tale beside a server on a loop of its own; what it returns."""
 
     def run(tale: Callable[[Server], Any], **settings: Any) -> Any:
-        def live(runtime: Runtime) -> Any:
-            server = Server(runtime, tmp_path, **settings)
-            try:
-                return tale(server)
-            finally:
-                server.node.close()
-
-        told = run_on_loop("eventlet", live)
+        told = tell_story(lambda runtime: Server(runtime, tmp_path, **settings), tale)
         assert [each for each in caplog.records if each.msg == "answer_failed"] == []
         return told
 
@@ -459,7 +434,7 @@ def test_connected_clients_are_shown_with_what_waits_for_them(tell: Tell) -> Non
             assert subscriber is not None
             subscriber.connection.backlog = 70  # type: ignore[misc]
             server.node.connections[consumer] = Client(subscriber.connection, came_at, "/ws")
-        server.node.connections["silent"] = Client(Listener("silent"), 4.0, "/ws")
+        server.node.connections["silent"] = Client(Someone("silent"), 4.0, "/ws")
         bob, ann, silent = server.get("/monitoring/clients")
         assert bob == {
             "connection_id": "bob",
@@ -659,7 +634,7 @@ def test_a_short_wait_ends_without_a_message(tell: Tell) -> None:
 
 def test_the_ledger_of_a_message(tell: Tell) -> None:
     def tale(server: Server) -> None:
-        client = Listener("carl")
+        client = Someone("carl")
         request = wire.parse_subscribe(b'{"consumer":"carl","topics":["a"]}')
         server.node.subscribing.subscribe(Identity("127.0.0.1"), client, request)
         server.publish("a", 1)

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, run_on_loop, until
 from python_pubsub_server.errors import ConfigurationError, ListenError
 from python_pubsub_server.runtime import Runtime, open_runtime
 
@@ -52,7 +52,7 @@ def test_opening_warns_nobody_and_patches_nothing(backend: str) -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -68,16 +68,16 @@ def test_tasks_run_beside_each_other(live: Live) -> None:
         def ask() -> None:
             said.append("question")
             asked.set()
-            answered.wait(5)
+            answered.wait(PATIENCE)
             said.append("thanks")
 
         def answer() -> None:
-            asked.wait(5)
+            asked.wait(PATIENCE)
             said.append("answer")
             answered.set()
 
         tasks = [runtime.spawn(ask), runtime.spawn(answer)]
-        assert all(task.wait(5) for task in tasks)
+        assert all(task.wait(PATIENCE) for task in tasks)
         return said
 
     assert live(story) == ["question", "answer", "thanks"]
@@ -89,7 +89,7 @@ def test_waiting_for_a_task_has_a_bound(live: Live) -> None:
         task = runtime.spawn(go.wait)
         early = task.wait(0.01)
         go.set()
-        return early, task.wait(5)
+        return early, task.wait(PATIENCE)
 
     assert live(story) == (False, True)
 
@@ -108,7 +108,7 @@ def test_a_killed_task_ends_where_it_waits(live: Live) -> None:
         runtime.sleep(0)
         task.kill()
         said.append("killed")
-        assert task.wait(5)
+        assert task.wait(PATIENCE)
         return said
 
     assert live(story) == ["killed", "cleaned up"]
@@ -131,11 +131,11 @@ def test_an_event_set_and_cleared_at_once_still_wakes_who_waited(live: Live) -> 
     def story(runtime: Runtime) -> list[bool]:
         event = runtime.event()
         woken: list[bool] = []
-        task = runtime.spawn(lambda: woken.append(event.wait(5)))
+        task = runtime.spawn(lambda: woken.append(event.wait(PATIENCE)))
         runtime.sleep(0)
         event.set()
         event.clear()
-        assert task.wait(5)
+        assert task.wait(PATIENCE)
         return woken
 
     assert live(story) == [True]
@@ -150,7 +150,7 @@ def test_timers_fire_in_order_and_can_be_cancelled(live: Live) -> None:
         cancelled = runtime.after(0.02, fired.append, "never")
         runtime.after(0.05, last.set)
         cancelled.cancel()
-        assert last.wait(5)
+        assert last.wait(PATIENCE)
         cancelled.cancel()
         return fired
 
@@ -175,10 +175,10 @@ def test_uncaught_errors_are_logged_and_harm_nothing_else(
         watch = runtime.watch_readable(ours.fileno(), read)
         runtime.after(0, fail, "timer")
         runtime.call_from_thread(fail, "call")
-        runtime.spawn(fail, "task").wait(5)
+        runtime.spawn(fail, "task").wait(PATIENCE)
         later = runtime.event()
         runtime.after(0.02, later.set)
-        assert later.wait(5)
+        assert later.wait(PATIENCE)
         watch.close()
         ours.close()
         theirs.close()
@@ -209,10 +209,10 @@ def test_a_watch_calls_as_long_as_there_is_something_to_read(live: Live) -> None
 
         watch = runtime.watch_readable(ours.fileno(), read)
         theirs.send(b"ab")
-        runtime.sleep(0.01)
+        until(runtime, lambda: got == [b"a", b"b"])
         theirs.send(b"c")
         theirs.close()
-        assert ended.wait(5)
+        assert ended.wait(PATIENCE)
         ours.close()
         return b"".join(got)
 
@@ -236,9 +236,9 @@ def test_one_descriptor_can_be_watched_both_ways(live: Live) -> None:
 
         reading = runtime.watch_readable(ours.fileno(), take)
         writing = runtime.watch_writable(ours.fileno(), write)
-        assert written.wait(5)
+        assert written.wait(PATIENCE)
         theirs.send(b"hello")
-        assert read.wait(5)
+        assert read.wait(PATIENCE)
         reading.close()
         again = runtime.watch_readable(ours.fileno(), take)
         again.close()
@@ -263,7 +263,8 @@ def test_a_watch_closed_in_the_same_turn_is_not_called(live: Live) -> None:
         for ours, theirs in pairs:
             theirs.send(b"x")
             watches.append(runtime.watch_readable(ours.fileno(), close_all))
-        runtime.sleep(0.02)
+        until(runtime, lambda: calls)
+        runtime.sleep(0)  # both were ready in the same turn
         for pair in pairs:
             for end in pair:
                 end.close()
@@ -278,18 +279,19 @@ def test_a_watch_closed_in_the_same_turn_is_not_called(live: Live) -> None:
 def test_native_work_stops_only_the_task_that_waits_for_it(live: Live) -> None:
     def story(runtime: Runtime) -> tuple[int, bool]:
         threads = runtime.native_threads(1, "test")
-        release = threading.Event()
+        began, release = runtime.event(), threading.Event()
         results: list[int] = []
 
         def work(number: int) -> int:
-            assert release.wait(5)
+            runtime.call_from_thread(began.set)
+            assert release.wait(PATIENCE)
             return number * 2
 
         task = runtime.spawn(lambda: results.append(threads.run(work, 21)))
-        runtime.sleep(0.01)
+        assert began.wait(PATIENCE)
         release.set()  # only a loop that still turns gets here
-        assert task.wait(5)
-        return results[0], threads.close(5)
+        assert task.wait(PATIENCE)
+        return results[0], threads.close(PATIENCE)
 
     assert live(story) == (42, True)
 
@@ -300,7 +302,7 @@ def test_native_work_raises_where_it_is_waited_for(live: Live) -> None:
         with pytest.raises(ZeroDivisionError):
             threads.run(lambda: 1 // 0)
         assert threads.run(lambda: "still there") == "still there"
-        threads.close(5)
+        threads.close(PATIENCE)
         with pytest.raises(RuntimeError):
             threads.run(int)
 
@@ -315,7 +317,7 @@ def test_native_work_can_take_too_long(live: Live) -> None:
             threads.run(release.wait, timeout=0.01)
         assert not threads.close(0.01)
         release.set()
-        assert threads.close(5)
+        assert threads.close(PATIENCE)
 
     live(story)
 
@@ -332,7 +334,7 @@ def test_one_thread_keeps_the_order_and_close_finishes_what_is_queued(live: Live
 
         for number in range(100):
             threads.submit(lambda number=number: number, then=then)
-        assert threads.close(5)
+        assert threads.close(PATIENCE)
         return done
 
     assert live(story) == list(range(100))
@@ -355,7 +357,7 @@ def test_many_threads_call_the_loop_and_no_call_is_lost(live: Live) -> None:
         threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        assert every.wait(10)
+        assert every.wait(PATIENCE)
         for thread in threads:
             thread.join()
         for thread_number in range(4):
@@ -375,7 +377,7 @@ def test_calls_that_call_again_leave_turns_to_others(live: Live) -> None:
                 runtime.call_from_thread(again)
 
         again()
-        runtime.sleep(0.02)
+        runtime.sleep(0.02)  # returns only if the calls let it
         stop.append(True)
         return True
 
@@ -406,7 +408,7 @@ def test_a_signal_wakes_an_idle_loop(backend: str) -> None:
     while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
         pass
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (out, err, process.returncode) == ("woken\n", "", 0)
 
 

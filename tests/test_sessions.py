@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keys import AUDIENCE, Issuer
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, tell_story
 from python_pubsub_server.access import Access
 from python_pubsub_server.errors import Forbidden, Invalid, RequestError, Unauthenticated
 from python_pubsub_server.identity import Identity
@@ -53,22 +53,16 @@ class Story:
         self.now += seconds
         self.sessions.tick()
 
+    def close(self) -> None:
+        self.sessions.close()
+
 
 Tell = Callable[[Callable[[Story], None]], None]
 
 
 @pytest.fixture(params=BACKENDS)
 def tell(request: pytest.FixtureRequest) -> Tell:
-    def run(tale: Callable[[Story], None]) -> None:
-        def live(runtime: Runtime) -> bool:
-            story = Story(runtime)
-            tale(story)
-            story.sessions.close()
-            return True
-
-        run_on_loop(request.param, live)
-
-    return run
+    return lambda tale: tell_story(Story, tale, request.param)
 
 
 def test_each_session_ends_when_its_token_does(tell: Tell) -> None:
@@ -91,7 +85,7 @@ def test_the_timer_runs_by_itself_while_somebody_is_there(tell: Tell) -> None:
         connection = story.connect("ann", 10)
         connection.end = lambda error: ended.set()  # type: ignore[method-assign]
         story.now += 11
-        assert ended.wait(10)
+        assert ended.wait(PATIENCE)
 
     tell(tale)
 

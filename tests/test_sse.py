@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jwt
 import pytest
 
-from loops import BACKENDS, Serving, run_on_loop, serving
+from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving, until
 from python_pubsub_server.config import Settings
 from python_pubsub_server.model import Message
 from python_pubsub_server.node import Node
@@ -44,7 +44,7 @@ class Reader:
     """A client of one stream, that reads it as the standard says. For native threads."""
 
     def __init__(self, address: tuple[str, int], path: str, last: str | None = None) -> None:
-        self.http = http.client.HTTPConnection(*address, timeout=10)
+        self.http = http.client.HTTPConnection(*address, timeout=PATIENCE)
         headers = {} if last is None else {"Last-Event-ID": last}
         self.http.request("GET", path, headers=headers)
         self.response = self.http.getresponse()
@@ -101,7 +101,7 @@ class House:
         self.served: Serving
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        return self.served.clients.run(function, *args, timeout=20)
+        return self.served.clients.run(function, *args, timeout=STORY_PATIENCE)
 
     def open(self, topic: str, last: str | None = None, query: str = "") -> Reader:
         path = f"/topics/{topic}/events{query}"
@@ -114,11 +114,10 @@ class House:
             self.node.journal.write(drafts=(parse_draft(body.encode(), 10**7),))
 
     def wait_forgotten(self) -> None:
-        for _ in range(2_000):
-            if not self.node.connections and not self.node.hub.subscription_count():
-                return
-            self.runtime.sleep(0.005)
-        raise AssertionError(f"still known: {self.node.connections}")
+        until(
+            self.runtime,
+            lambda: not self.node.connections and not self.node.hub.subscription_count(),
+        )
 
 
 @contextlib.contextmanager
@@ -245,17 +244,13 @@ def test_comments_come_by_the_clock(live: Live) -> None:
             return []
 
         with serving(runtime, app) as served:
-            reader = served.clients.run(Reader, served.address, "/", timeout=10)
+            reader = served.clients.run(Reader, served.address, "/", timeout=PATIENCE)
             comments = served.clients.run(
                 lambda: [reader.next_comment() for _ in range(3)], timeout=10
             )
             assert comments == [1, 2, 3]
-            served.clients.run(reader.close, timeout=10)
-            for _ in range(1_000):
-                if not len(streams):
-                    break
-                runtime.sleep(0.005)
-            assert len(streams) == 0
+            served.clients.run(reader.close, timeout=PATIENCE)
+            until(runtime, lambda: len(streams) == 0)
             streams.close("")
 
     live(story)
@@ -335,7 +330,7 @@ def test_an_idle_stream_costs_no_task(live: Live, tmp_path: Path) -> None:
             readers = [here.open("t", "0") for _ in range(20)]
             for reader in readers:
                 here.run(reader.next)
-            assert spawned and all(task.wait(5) for task in spawned)
+            assert spawned and all(task.wait(PATIENCE) for task in spawned)
             here.publish("t", "1")
             for reader in readers:
                 assert here.run(reader.next).data["sequence"] == 1
@@ -364,7 +359,7 @@ def test_what_is_wrong_is_an_error_in_json(
         with house(runtime, tmp_path) as here:
 
             def ask() -> tuple[int, bytes]:
-                client = http.client.HTTPConnection(*here.served.address, timeout=10)
+                client = http.client.HTTPConnection(*here.served.address, timeout=PATIENCE)
                 client.request(method, path)
                 response = client.getresponse()
                 answer = response.status, response.read()
@@ -386,10 +381,10 @@ def test_a_refusal_by_the_rules_is_still_an_answer(tmp_path: Path) -> None:
 
     def story(runtime: Runtime) -> None:
         with house(runtime, tmp_path) as here:
-            here.node.readers.close(5)
+            here.node.readers.close(PATIENCE)
 
             def ask() -> int:
-                client = http.client.HTTPConnection(*here.served.address, timeout=10)
+                client = http.client.HTTPConnection(*here.served.address, timeout=PATIENCE)
                 client.request("GET", "/topics/t/events?last_event_id=0")
                 response = client.getresponse()
                 assert json.loads(response.read())["status"] == "error"

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, tell_story
 from python_pubsub_server.errors import DatabaseError, Unauthenticated
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.standing import Standing, Watch
 from python_pubsub_server.storage.database import Database, ReadFailed, open_database
 from python_pubsub_server.storage.registry import Registered
 
-PATIENCE = 10.0
 NEVER = 3_600.0
 
 
@@ -40,22 +39,19 @@ class Story:
             seconds=seconds,
         )
 
+    def close(self) -> None:
+        self.command.close()
+
 
 Tell = Callable[[Callable[[Story], None]], None]
 
 
 @pytest.fixture(params=BACKENDS)
 def tell(request: pytest.FixtureRequest, tmp_path: Path) -> Tell:
-    def run(tale: Callable[[Story], None]) -> None:
-        def live(runtime: Runtime) -> bool:
-            story = Story(runtime, open_database(f"sqlite:///{tmp_path}/log.db"))
-            tale(story)
-            story.command.close()
-            return True
+    def make(runtime: Runtime) -> Story:
+        return Story(runtime, open_database(f"sqlite:///{tmp_path}/log.db"))
 
-        run_on_loop(request.param, live)
-
-    return run
+    return lambda tale: tell_story(make, tale, request.param)
 
 
 def test_it_begins_with_what_there_is(tell: Tell) -> None:

@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 import pytest
 
-from loops import run_on_loop
+from connections import Someone
+from loops import PATIENCE, tell_story
 from python_pubsub_server import hub as hub_module
 from python_pubsub_server import subscribing as subscribing_module
 from python_pubsub_server.broker import Announcer, Broker
@@ -33,21 +34,15 @@ from stories import draft
 T = TypeVar("T")
 
 ANN = Identity("127.0.0.1")
-PATIENCE = 10.0
 OTHER_EPOCH = "another-log"
 
 
-class Client:
+class Client(Someone):
     """A connection that keeps what it is sent; `on_drain` says whether it takes a page."""
 
-    address = "127.0.0.1"
-    backlog = 0
-
     def __init__(self, connection_id: str) -> None:
-        self.connection_id = connection_id
-        self.stalled_at: float | None = None
+        super().__init__(connection_id)
         self.events: list[tuple[str, Any]] = []
-        self.closed_as: str | None = None
         self.on_drain: Callable[[], bool] = lambda: True
         self.on_send: Callable[[str], None] = lambda event: None
 
@@ -58,9 +53,6 @@ class Client:
 
     def wait_drained(self, timeout: float) -> bool:
         return self.on_drain()
-
-    def close(self, reason: str) -> None:
-        self.closed_as = self.closed_as or reason
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -185,14 +177,7 @@ def tell(tmp_path: Path) -> Tell:
     def run(
         tale: Callable[[Story], Any], *, replay_limit: int = 10_000, page_bytes: int = 2**20
     ) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path, replay_limit, page_bytes)
-            try:
-                return tale(story)
-            finally:
-                story.close()
-
-        return run_on_loop("eventlet", live)
+        return tell_story(lambda runtime: Story(runtime, tmp_path, replay_limit, page_bytes), tale)
 
     return run
 

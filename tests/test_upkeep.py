@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from loops import run_on_loop
+from loops import PATIENCE, tell_story
 from python_pubsub_server import upkeep as upkeep_module
 from python_pubsub_server.clock import LogClock
 from python_pubsub_server.journal import Entry, Journal
@@ -25,8 +25,6 @@ from python_pubsub_server.storage.database import (
 from python_pubsub_server.storage.readers import Readers
 from python_pubsub_server.upkeep import STEP, Upkeep
 from stories import draft
-
-PATIENCE = 10.0
 
 
 class CountingWriter:
@@ -126,16 +124,10 @@ def tell(tmp_path: Path) -> Tell:
     def run(
         tale: Callable[[Story], Any], messages: int = 100_000, seconds: float | None = None
     ) -> Any:
-        def live(runtime: Runtime) -> Any:
-            story = Story(runtime, tmp_path, Retention(messages, seconds))
-            try:
-                return tale(story)
-            finally:
-                story.close()
-
         pauses = {"PAUSE_SECONDS": 0.001, "FAILURE_PAUSE_SECONDS": 0.001}
         with patch.multiple(upkeep_module, **pauses):
-            return run_on_loop("eventlet", live)
+            retention = Retention(messages, seconds)
+            return tell_story(lambda runtime: Story(runtime, tmp_path, retention), tale)
 
     return run
 

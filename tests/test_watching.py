@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loops import BACKENDS, run_on_loop
+from loops import BACKENDS, PATIENCE, tell_story, until
 from python_pubsub_server.alerts import Thresholds
 from python_pubsub_server.bulletin import Bulletin
 from python_pubsub_server.bus.local import LocalBus
@@ -25,8 +25,6 @@ from python_pubsub_server.storage.database import Batch, Committed, open_databas
 from python_pubsub_server.storage.readers import Readers
 from python_pubsub_server.vitals import Counted, Lag, System, Vitals
 from python_pubsub_server.watching import ANSWER_SECONDS, HEALTH_SECONDS, Watching
-
-PATIENCE = 15.0
 
 
 class Nobody:
@@ -81,12 +79,7 @@ class Story:
         self.readers.close(PATIENCE)
 
     def until(self, condition: Callable[[], Any]) -> Any:
-        for _ in range(int(PATIENCE / 0.02)):
-            found = condition()
-            if found:
-                return found
-            self.runtime.sleep(0.02)
-        raise AssertionError(f"not so: {self.said[-5:]}")
+        return until(self.runtime, condition)
 
     def on(self, channel: str) -> list[Any]:
         return [report for name, report in self.said if name == f"cluster:{channel}"]
@@ -110,14 +103,7 @@ class Story:
 
 
 def tell(backend: str, path: Path, tale: Callable[[Story], None]) -> None:
-    def story(runtime: Runtime) -> None:
-        told = Story(runtime, path)
-        try:
-            tale(told)
-        finally:
-            told.close()
-
-    run_on_loop(backend, story)
+    tell_story(lambda runtime: Story(runtime, path), tale, backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from loops import run_on_loop
+from loops import PATIENCE, run_on_loop
 from python_pubsub_server.bus.bus import Bus, Card, open_bus
 from python_pubsub_server.errors import ConfigurationError
 from python_pubsub_server.runtime import Runtime
 from redis_server import RedisServer
-
-PATIENCE = 10.0
 
 
 @pytest.fixture(params=["local", "redis"])
