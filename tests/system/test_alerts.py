@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,13 @@ def test_the_log_is_watched_by_one_node(tmp_path: Path, redis: RedisServer) -> N
     settings = {"alert_silent_topics": "pulse=2", "alert_lag_messages": 2}
     with cluster(tmp_path, redis, 2, **settings) as (one, two), Watcher(two) as watcher:
         two.until(lambda: "topic_silent:pulse" in active(two))  # perhaps from before it watched
-        one.publish("pulse", 0)
+        beats = count()
+
+        def is_heard() -> bool:
+            one.publish("pulse", next(beats)).raise_for_status()
+            return "topic_silent:pulse" not in active(two)
+
+        two.until(is_heard)
         watcher.until(("topic_silent:pulse", "end"))
         watcher.until(("topic_silent:pulse", "begin"))
         for number in range(4):
