@@ -13,8 +13,8 @@ from msgspec import Raw
 
 from connections import Someone
 from python_pubsub_server import hub as hub_module
-from python_pubsub_server.hub import MAX_HELD, MAX_HELD_BYTES, Hold, Hub, Subscriber, bytes_of
-from python_pubsub_server.model import Message, matches
+from python_pubsub_server.hub import MAX_HELD, MAX_HELD_BYTES, Hold, Hub, Subscriber
+from python_pubsub_server.model import Message, bytes_of, matches
 from python_pubsub_server.transport.connection import Broadcast
 
 

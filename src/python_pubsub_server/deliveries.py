@@ -38,7 +38,7 @@ class Deliveries:
 
     def here(self) -> Here | None:
         """What a commit notes of this node; nothing while nobody with a name listens."""
-        return Here(self._node_id, self._delivered()) if self._open else None
+        return self.position() if self._open else None
 
     def note(self) -> None:
         """Keep what this node has delivered, so that other nodes' ledgers know it.

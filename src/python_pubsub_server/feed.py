@@ -15,9 +15,9 @@ import msgspec
 
 from . import logs
 from .errors import Unavailable
-from .hub import Hub, bytes_of
+from .hub import Hub
 from .journal import Pause
-from .model import Message
+from .model import Message, bytes_of
 from .runtime import Runtime, Timer
 from .storage.readers import Readers
 

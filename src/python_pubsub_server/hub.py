@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from .channels import event_of
-from .model import Message, is_pattern, matches, patterns_of
+from .model import Message, bytes_of, is_pattern, matches, patterns_of
 from .runtime import Event
 from .transport.broadcasts import live
 from .transport.connection import Broadcast, Connection
@@ -21,7 +21,6 @@ MAX_AUDIENCES = 10_000
 MAX_FANOUTS = 1_000
 MAX_HELD = 10_000
 MAX_HELD_BYTES = 16 * 2**20
-MESSAGE_OVERHEAD = 200  # names, times and framing of a message
 
 
 class Hold:
@@ -61,10 +60,6 @@ class Hold:
         del self.messages[:count]
         self.size -= size
         return taken
-
-
-def bytes_of(message: Message) -> int:
-    return memoryview(message.message).nbytes + MESSAGE_OVERHEAD
 
 
 class Subscriber:

@@ -29,10 +29,11 @@ MAX_WAITING_BYTES = 128 * 2**20
 ANSWER_TIMEOUT = 60.0
 FAILURE_SECONDS = 5.0
 
-T = TypeVar("T")
-
 LONG_TURN_SECONDS = 0.002  # of a delivery
 GATHER_SECONDS = 0.0005
+
+T = TypeVar("T")
+
 # A way to wait: calls what it is given when it is time to go on.
 Pause = Callable[[Callable[[], object]], object]
 
@@ -73,7 +74,7 @@ class Entry:
         self.claims = claims
         self.interests = interests
         self.arrived_at = 0.0
-        self.size = sum(len(bytes(draft.message)) for draft in drafts)
+        self.size = sum(memoryview(draft.message).nbytes for draft in drafts)
 
     def __len__(self) -> int:
         return (

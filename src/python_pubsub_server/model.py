@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw
 
+OVERHEAD = 200  # bytes of a message's names, times and framing
+
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """A publish that passed the rules and has no place in its topic yet.
@@ -31,6 +33,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     producer: str
     timestamp: float
     sequence: int
+
+
+def bytes_of(message: Message) -> int:
+    """About how many bytes a message takes where it waits or travels."""
+    return memoryview(message.message).nbytes + OVERHEAD
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):

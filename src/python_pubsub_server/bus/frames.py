@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..model import Message
+from ..model import Message, bytes_of
 
 VERSION = 1
 MAX_INLINE_BYTES = 2**18
@@ -36,7 +36,7 @@ class Announcement(msgspec.Struct, frozen=True):
 
 def inline_size(messages: Sequence[Message]) -> int:
     """About how many bytes messages take in an announcement."""
-    return sum(memoryview(message.message).nbytes + 200 for message in messages)
+    return sum(map(bytes_of, messages))
 
 
 def encode(announcement: Announcement) -> bytes:

@@ -25,9 +25,9 @@ def write_rows(
         connection.execute(statement, columns(listed, width))
 
 
-def is_usable(connection: Connection | None) -> bool:
+def is_usable(connection: Connection) -> bool:
     """Whether a connection can be tried: between two uses a server says nothing but goodbye."""
-    if connection is None or connection.closed:
+    if connection.closed:
         return False
     said = select.poll()  # not `select.select`, which takes no number above 1,023
     said.register(connection.fileno(), select.POLLIN)
