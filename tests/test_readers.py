@@ -81,6 +81,29 @@ def test_nobody_waits_for_ever_for_a_database_that_hangs(
     tell(tale)
 
 
+def test_no_more_than_a_number_of_reads_wait(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tale(runtime: Runtime, readers: Readers) -> None:
+        monkeypatch.setattr(readers_module, "MAX_WAITING", 2)
+        long = LongRead(runtime, readers)
+        found: list[int] = []
+        tasks = [
+            runtime.spawn(lambda: found.append(readers.read(lambda r: r.last_position())))
+            for _ in range(2)
+        ]
+        runtime.sleep(0)
+        with pytest.raises(Unavailable, match="slow down"):
+            readers.read(lambda reader: reader.last_position())
+        with pytest.raises(Unavailable, match="slow down"):
+            readers.compute(lambda: 1)
+        long.end()
+        assert all(task.wait(PATIENCE) for task in tasks)
+        assert found == [0, 0]
+        assert readers.compute(lambda: 1) == 1
+        readers.close(PATIENCE)
+
+    tell(tale)
+
+
 def test_closing_takes_no_connection_from_a_read_that_goes_on(tell: Tell) -> None:
     def tale(runtime: Runtime, readers: Readers) -> None:
         long = LongRead(runtime, readers)

@@ -54,6 +54,11 @@ class NativeThreads:
                 del error  # else this frame and the traceback would keep each other
         return result  # type: ignore[no-any-return]
 
+    @property
+    def waiting(self) -> int:
+        """How much work no thread has taken yet."""
+        return self._jobs.qsize()
+
     def submit(self, function: Callable[..., T], *args: Any, then: Then) -> None:
         """Call `then(result, None)` or `then(None, error)` on the loop once it is done."""
         if self._closed:

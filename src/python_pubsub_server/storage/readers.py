@@ -13,10 +13,11 @@ from .database import Database, Reader, ReadFailed
 T = TypeVar("T")
 
 READ_TIMEOUT = 30.0
+MAX_WAITING = 10_000  # whoever gave up waiting is among them, until a thread gets to it
 
 
 class Readers:
-    """Runs queries; only the greenlet that asks waits."""
+    """Runs queries; only the greenlet that asks waits. Bounded: past 10,000 it refuses at once."""
 
     def __init__(self, database: Database, runtime: Runtime, threads: int = 2) -> None:
         self._database = database
@@ -46,6 +47,8 @@ class Readers:
                 reader.close()
 
     def _run(self, function: Callable[[], T]) -> T:
+        if self._threads.waiting >= MAX_WAITING:
+            raise Unavailable("Too many requests wait for the database; slow down and try again")
         try:
             return self._threads.run(function, timeout=READ_TIMEOUT)
         except TimeoutError:
