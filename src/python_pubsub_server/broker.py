@@ -54,6 +54,8 @@ class Broker:
             try:
                 _check_publish(identity, draft)
             except Forbidden as error:
+                if len(drafts) == 1:
+                    raise
                 raise Forbidden(f"Item {index}: {error.message}") from None
         if self._limits is None:
             return self.journal.write(drafts=drafts).published
