@@ -268,9 +268,9 @@ def test_every_commit_is_in_the_debug_log(tell: Tell, caplog: pytest.LogCaptureF
 def test_nobody_in_particular_may_publish_only_where_everybody_may(tell: Tell) -> None:
     def tale(story: Story) -> None:
         stranger = Identity("10.0.0.1", rights=NOTHING)
-        with pytest.raises(Forbidden, match="^This token"):
+        with pytest.raises(Forbidden, match=r"^This token"):
             story.broker.publish(stranger, [draft()])
-        with pytest.raises(Forbidden, match="^Item 0: This token"):
+        with pytest.raises(Forbidden, match=r"^Item 0: This token"):
             story.broker.publish(stranger, [draft(), draft("other")])
         with pytest.raises(Forbidden):
             story.broker.publish_soon(stranger, draft(), lambda outcome: None)
