@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import socket
 import subprocess
@@ -625,6 +626,17 @@ class TestLink:
             assert error.value.code == "unauthenticated"
             assert server.credentials.get(timeout=TIMEOUT) == {"token": 0}
             assert server.credentials.get(timeout=TIMEOUT) == {"token": 1}
+
+    def test_the_password_of_an_address_is_not_logged(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "pubsub.client")
+        with Mute('44{"message":"no"}') as server:
+            url = server.url.replace("://", "://me:hunter2@")
+            with PubSubClient(url) as client, pytest.raises(ClientError, match="no"):
+                client.publish("news", 1)
+        assert "Refused by ws://127.0.0.1" in caplog.text
+        assert "hunter2" not in caplog.text
 
     @pytest.mark.parametrize(
         ("url", "expected"),

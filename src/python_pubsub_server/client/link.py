@@ -56,6 +56,12 @@ def socket_url(url: str) -> str:
     return urlunsplit((SCHEMES[parts.scheme], parts.netloc, path, QUERY, ""))
 
 
+def shown(url: str) -> str:
+    """An address without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 class Link:
     """A connection to the namespace `/`. One thread reads; any may emit or abort."""
 

@@ -11,7 +11,7 @@ from .confirmations import AGAIN
 from .credentials import Credentials
 from .dispatch import Dispatcher
 from .joining import Joining
-from .link import Answer, Event, Link, LinkLost
+from .link import Answer, Event, Link, LinkLost, shown
 from .renewal import Renewal
 from .session import Session
 from .tracks import Track
@@ -38,6 +38,7 @@ class Reader:
         self._dispatcher = dispatcher
         self._joining = joining
         self._url = url
+        self._place = shown(url)  # for the log
         self._credentials = credentials
         self._renewal = renewal
         self._connect_timeout = connect_timeout
@@ -49,11 +50,11 @@ class Reader:
             try:
                 self._converse()
             except LinkLost as error:
-                logger.info("No connection to %s: %s", self._url, error)
+                logger.info("No connection to %s: %s", self._place, error)
             except ClientError as error:
                 self._refused(error)
             except Exception:
-                logger.exception("%s sent what this client does not understand", self._url)
+                logger.exception("%s sent what this client does not understand", self._place)
             self._failures += 1
             delay = self._session.backoff.delay(self._failures)
             with self._session.changed:
@@ -103,7 +104,7 @@ class Reader:
 
     def _refused(self, error: ClientError) -> None:
         """The server does not want this client: whoever waits for it hears so."""
-        logger.info("Refused by %s: %s", self._url, error)
+        logger.info("Refused by %s: %s", self._place, error)
         if self._session.is_ended or error.code in AGAIN:
             return
         self._session.calls.refuse_kept(error)
