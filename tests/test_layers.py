@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "storage bus transport",
         "client",
         "__init__ model channels errors identity config settings_text runtime logs clock wire"
-        " metrics",
+        " metrics bodies",
     )
 )
 

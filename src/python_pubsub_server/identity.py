@@ -20,6 +20,8 @@ CLUSTER = "cluster:*"  # what the nodes say of themselves, which admins may see
 
 ANONYMOUS = "anonymous"  # the user without authentication, unless it says another name
 
+SERVER_NAME = "server"
+
 EVERYTHING = Rights(("*", "$*"), ("*", "$*"), admin=True)
 NOTHING = Rights()
 
@@ -82,6 +84,11 @@ class Identity(msgspec.Struct, frozen=True):
             raise Forbidden(f"With this token `user` must be {self.subject!r}, not {said!r}")
         return self.subject
 
+    @property
+    def producer(self) -> str:
+        """Who publishes what a service makes for it: the subject, where one is known."""
+        return SERVER_NAME if self.subject is None else self.subject
+
     def owns(self, name: str) -> bool:
         """Whether it may call itself so, as a consumer or producer."""
         return self.subject is None or name == self.subject or name.startswith(f"{self.subject}/")
@@ -101,4 +108,4 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 # As which the server's own services publish and read, once they have checked their own rules.
-SERVER = Identity("server")
+SERVER = Identity(SERVER_NAME)

@@ -15,27 +15,19 @@ import msgspec
 from msgspec import Raw
 
 from . import logs
+from .bodies import draft_of, read_object
 from .broker import Broker
 from .bus.bus import Bus
 from .channels import NOTIFICATIONS
 from .errors import Invalid, NotFound
 from .identity import Identity
-from .model import Claim, Draft, Message
+from .model import Claim, Message
 from .storage.database import Batch, Committed
 from .subscribing import Subscribing
 from .transport.connection import Broadcast, Connection
-from .wire import (
-    MAX_NAME_LENGTH,
-    Subscribe,
-    check_json,
-    check_name,
-    check_topic,
-    encode,
-    fingerprint,
-)
+from .wire import MAX_NAME_LENGTH, Subscribe, check_name, check_topic, encode
 
 INBOX = "/inbox"
-SERVER_NAME = "server"  # the producer where nobody says who it is
 READ = "notification:read"
 
 
@@ -99,9 +91,7 @@ class Notifications:
             wanted.data,
             self._broker.clock.now(),
         )
-        content, producer = encode(made), identity.subject or SERVER_NAME
-        print_of_it = fingerprint(producer, content)
-        self._broker.publish(identity, [Draft(topic, made.id, Raw(content), producer, print_of_it)])
+        self._broker.publish(identity, [draft_of(topic, made.id, encode(made), identity.producer)])
         return made
 
     def listed(
@@ -166,14 +156,7 @@ def inbox_of(user: str) -> str:
 
 def parse_wanted(body: bytes) -> Wanted:
     """`{user_id, title, body?, data?}`. Raises Invalid."""
-    check_json(body or b"{}")
-    try:
-        wanted = msgspec.json.decode(body or b"{}", type=Wanted)
-    except msgspec.ValidationError as error:
-        missing = str(error).removeprefix("Object missing required field `").partition("`")[0]
-        if missing in Wanted.__struct_fields__:
-            raise Invalid(f"Missing required field: {missing}") from None
-        raise Invalid(f"This is no notification: {error}") from None
+    wanted = read_object(body, Wanted, "This is no notification: {error}")
     if not wanted.title.strip():
         raise Invalid("`title` must not be empty")
     return msgspec.structs.replace(wanted, data=wanted.data.copy())

@@ -8,24 +8,23 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
+from .bodies import draft_of
 from .broker import Broker
 from .channels import RESOURCES
 from .errors import Invalid
 from .identity import Identity
-from .model import Draft, Published, is_pattern
+from .model import Published, is_pattern
 from .wire import (
     Subscribe,
     check_json,
     check_name,
     check_topic,
     encode,
-    fingerprint,
     parse_subscribe,
     raw_fields,
 )
 
 ID = "resource_id"
-PRODUCER = "server"  # where nobody says who it is
 LAST_STATE = -1  # the last message
 
 
@@ -45,10 +44,7 @@ class Resources:
         if ID in fields and msgspec.json.decode(fields[ID]) != resource_id:
             raise Invalid(f"The body's `resource_id` is not {resource_id!r}, as the path says")
         content = encode({ID: named} | dict(fields) | {ID: named})
-        producer = identity.subject or PRODUCER
-        draft = Draft(
-            topic, uuid.uuid4().hex, Raw(content), producer, fingerprint(producer, content)
-        )
+        draft = draft_of(topic, uuid.uuid4().hex, content, identity.producer)
         (published,) = self._broker.publish(identity, [draft])
         return published
 

@@ -8,12 +8,12 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
+from .bodies import read_object
 from .broker import Broker
 from .channels import VOTES
-from .errors import Invalid
 from .identity import Identity
 from .model import Tally, Vote
-from .wire import Subscribe, check_json, check_name, encode, parse_subscribe, raw_fields
+from .wire import Subscribe, check_name, encode, parse_subscribe, raw_fields
 
 
 class Ballot(msgspec.Struct, frozen=True):
@@ -47,13 +47,8 @@ class Votes:
 
 def parse_ballot(body: bytes) -> Ballot:
     """`{value, user?}`. Raises Invalid."""
-    check_json(body or b"{}")
-    try:
-        return msgspec.json.decode(body or b"{}", type=Ballot)
-    except msgspec.ValidationError as error:
-        if "missing required field `value`" in str(error):
-            raise Invalid("Missing required field: value") from None
-        raise Invalid("`value` must be 1, -1, or 0 to take the vote back") from None
+    wrong = "`value` must be 1, -1, or 0 to take the vote back"
+    return read_object(body, Ballot, wrong)
 
 
 def parse_wanted(body: bytes) -> Subscribe:

@@ -11,19 +11,19 @@ import uuid
 from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec import Raw
 
+from ..bodies import draft_of
 from ..broker import Answer, Broker
 from ..errors import Forbidden
 from ..history import History
 from ..identity import Identity
-from ..model import Draft, TopicPosition
+from ..model import TopicPosition
 from ..runtime import Runtime
 from ..storage.database import Reader
 from ..subscribing import Subscribing
 from ..transport.connection import Broadcast, Connection
 from ..transport.fanout import Way
-from ..wire import ROOM_PREFIX, Subscribe, encode, fingerprint
+from ..wire import ROOM_PREFIX, Subscribe, encode
 from . import frames
 from .company import Company
 from .frames import Content, Said, Stored, User
@@ -163,13 +163,7 @@ class Rooms:
         member.identity.check_publish(room.topic)
         member.typed_at.pop(name, None)  # what is typed from here on is news
         message = encode(Content(content))
-        draft = Draft(
-            room.topic,
-            message_id or uuid.uuid4().hex,
-            Raw(message),
-            member.user,
-            fingerprint(member.user, message),
-        )
+        draft = draft_of(room.topic, message_id or uuid.uuid4().hex, message, member.user)
         self._broker.publish_soon(member.identity, draft, answer)
 
     def type(self, member: Member, name: str) -> None:

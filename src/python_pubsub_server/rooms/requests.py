@@ -6,8 +6,9 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from ..bodies import read_object
 from ..errors import Invalid, TooLarge
-from ..wire import MAX_INTEGER, check_json, check_name
+from ..wire import MAX_INTEGER, check_name
 from .names import topic_of
 
 MAX_CONTENT_BYTES = 10_240
@@ -100,12 +101,4 @@ def _check_sequence(value: int | None, field: str) -> None:
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:
-    check_json(body or b"{}")
-    try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        missing = text.removeprefix("Object missing required field `").partition("`")[0]
-        if missing != text and text.startswith("Object missing"):
-            raise Invalid(f"Missing required field: {missing}") from None
-        raise Invalid(f"This is not what the chat understands: {text}") from None
+    return read_object(body, kind, "This is not what the chat understands: {error}")
