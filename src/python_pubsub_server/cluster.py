@@ -47,7 +47,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What a node counts of itself; messages and deliveries since its start."""
+    """What a node counts of itself; messages since its start."""
 
     connections: int
     messages: int

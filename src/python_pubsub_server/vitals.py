@@ -105,7 +105,6 @@ class System:
                 self._last = self._threads.run(self._read, timeout=READ_SECONDS)
             except TimeoutError:
                 return self._last  # asked again once it has answered
-            self._is_asked = False
         return self._last
 
     def close(self, timeout: float) -> None:

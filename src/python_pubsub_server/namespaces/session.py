@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -116,9 +115,18 @@ def dispatch(
     ack_id: AckId,
 ) -> None:
     """Call the handler of a Socket.IO event; whatever it raises becomes the client's error."""
-    attempt(
-        session, event, ack_id, partial(_call, node, session, handlers, event, arguments, ack_id)
-    )
+
+    def act() -> None:
+        if event == MALFORMED:
+            raise Invalid(str(msgspec.json.decode(arguments[0])))
+        if event == BINARY:
+            refuse_binary()
+        handler = handler_of(handlers, event)
+        if len(arguments) > 1:
+            raise Invalid(f"`{event}` takes one argument, not {len(arguments)}")
+        handler(node, session, bytes(arguments[0]) if arguments else EMPTY, ack_id)
+
+    attempt(session, event, ack_id, act)
 
 
 def attempt(session: Session, event: str, ack_id: AckId, act: Callable[[], None]) -> None:
@@ -143,21 +151,3 @@ def handler_of(handlers: Mapping[str, Handler], event: str) -> Handler:
 
 def refuse_binary() -> None:
     raise Invalid("Binary data is not JSON; send it as text, in base64 for example")
-
-
-def _call(
-    node: Any,
-    session: Session,
-    handlers: Mapping[str, Handler],
-    event: str,
-    arguments: tuple[Raw, ...],
-    ack_id: AckId,
-) -> None:
-    if event == MALFORMED:
-        raise Invalid(str(msgspec.json.decode(arguments[0])))
-    if event == BINARY:
-        refuse_binary()
-    handler = handler_of(handlers, event)
-    if len(arguments) > 1:
-        raise Invalid(f"`{event}` takes one argument, not {len(arguments)}")
-    handler(node, session, bytes(arguments[0]) if arguments else EMPTY, ack_id)

@@ -116,7 +116,7 @@ def representation(epoch: str, published: Published) -> dict[str, Any]:
 
 def wants_representation(prefer: str) -> bool:
     """Whether a Prefer header asks for it, in any case, quoted or not (RFC 7240 §2)."""
-    return any(
+    return bool(prefer) and any(
         preference.partition(";")[0].replace('"', "").replace(" ", "").lower()
         == "return=representation"
         for preference in prefer.split(",")
