@@ -17,7 +17,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from network import TIMEOUT, Inbox, Proxy, soon
-from python_pubsub_server.client import ClientError, PubSubClient, Received
+from python_pubsub_server.client import After, ClientError, PubSubClient, Received
 from python_pubsub_server.client.backoff import Backoff
 from python_pubsub_server.client.link import Link, LinkLost, socket_url
 from python_pubsub_server.client.tracks import Tracks
@@ -604,6 +604,54 @@ class Mute:
         connection.send(self._answer)
         for _ in connection:
             continue
+
+
+class Eager(Mute):
+    """A server that has lost a notification, says so at once, and sends the unread one after it.
+
+    It then brings all that is subscribed to: 4, which was read elsewhere, and 5.
+    """
+
+    TOPIC = "notifications:ann"
+
+    def __init__(self) -> None:
+        super().__init__('40{"sid":"s"}')
+
+    def _talk(self, connection: ServerConnection) -> None:
+        connection.send('0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}')
+        connection.recv()
+        connection.send(self._answer)
+        self._join(connection, "ann/1", recovered=False, sequences=[5])
+        for packet in connection:
+            call_id, bracket, rest = str(packet)[2:].partition("[")
+            event, _ = json.loads(bracket + rest)
+            if event == "subscribe":
+                report = self._join(connection, "ann", recovered=True, sequences=[4, 5])
+                connection.send(f"43{call_id}{json.dumps([report])}")
+            else:
+                connection.send(f'43{call_id}[{{"status":"ok"}}]')
+
+    def _join(
+        self, connection: ServerConnection, consumer: str, *, recovered: bool, sequences: list[int]
+    ) -> dict[str, Any]:
+        place = {"topic": self.TOPIC, "sequence": 5, "first": 4, "replayed": len(sequences)}
+        topics = [place | {"recovered": recovered}]
+        report = {"status": "ok", "epoch": "e", "consumer": consumer, "topics": topics}
+        connection.send("42" + json.dumps(["subscribed", report]))
+        for sequence in sequences:
+            message = {"topic": self.TOPIC, "message_id": "m", "message": {}, "producer": "p"}
+            message |= {"timestamp": 1.0, "sequence": sequence, "replayed": True}
+            connection.send("42" + json.dumps(["notification", message]))
+        return report
+
+
+@pytest.mark.parametrize("after", ["beginning", "consumed", 3])
+def test_unread_notifications_do_not_hide_what_is_asked_for(after: After) -> None:
+    inbox = Inbox()
+    with Eager() as server, PubSubClient(server.url, "ann", random=soon) as client:
+        client.subscribe(Eager.TOPIC, inbox, after)
+        assert [message.sequence for message in inbox.next(2)] == [4, 5]
+    assert [message.sequence for message in inbox.all] == [4, 5]
 
 
 class TestLink:

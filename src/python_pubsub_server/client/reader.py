@@ -157,8 +157,13 @@ class Reader:
         session = self._session
         with session.changed:
             self._dispatcher.connected(answer["epoch"])
+            # The server itself joins a user to its notifications, and says so if some are lost;
+            # what comes so early comes again, in order, with the subscription of this client.
+            is_own = session.consumer in (None, answer["consumer"])
             for joined in answer["topics"]:
                 track = session.tracks.named(joined["topic"])
-                if track is not None:
-                    for topic in track.joined(answer["epoch"], joined):
-                        self._dispatcher.tell_unrecovered(topic)
+                if track is None:
+                    continue
+                lost = track.joined(answer["epoch"], joined) if is_own else [joined["topic"]]
+                for topic in lost:
+                    self._dispatcher.tell_unrecovered(topic)
