@@ -32,7 +32,7 @@ from . import (
     suggestions,
     topics,
 )
-from .described import DESCRIPTIONS, Operation
+from .described import OPERATIONS
 from .http import NO_CONTENT, DirectRoute, Request, Respond, Response, Route, refused
 from .openapi import document
 
@@ -106,13 +106,6 @@ PUBLIC_FOLDERS = ("/static/", "/socket.io/")
 def is_public(path: str) -> bool:
     """Whether a path is served to who has no token."""
     return path in PUBLIC or path.startswith(PUBLIC_FOLDERS) or path == "/socket.io"
-
-
-OPERATIONS: Mapping[Route, Operation] = {
-    **DESCRIPTIONS,
-    openapi: Operation("This document", dict[str, Any], errors=(400, 403)),
-    asyncapi: Operation("The events, in the same way", dict[str, Any], errors=(400, 403)),
-}
 
 
 @lru_cache(2)

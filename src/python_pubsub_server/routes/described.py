@@ -14,23 +14,11 @@ from ..metrics import CONTENT_TYPE
 from ..model import Consumption, Explanation, Ledger, Message, Tally
 from ..trends import TrendsReport
 from ..vitals import METRICS
-from . import (
-    answers,
-    clients,
-    cluster,
-    events,
-    health,
-    metrics,
-    monitoring,
-    notifications,
-    pages,
-    publishing,
-    resources,
-    suggestions,
-    topics,
-)
+from . import answers
 from .answers import Name, ResourceId, Topic, UserId
-from .http import JSON, NDJSON, Route
+from .cluster import LATEST
+from .http import JSON, NDJSON
+from .monitoring import MAX_SEARCH_LENGTH
 
 HTML = "text/html"
 COUNT = 10**18 - 1  # the largest number that a query may have
@@ -62,7 +50,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 Whole = Annotated[int, Meta(ge=0, le=COUNT)]
-Time = Annotated[float, Meta(ge=0, le=cluster.LATEST)]
+Time = Annotated[float, Meta(ge=0, le=LATEST)]
 Positive = Annotated[int, Meta(ge=1, le=COUNT)]
 
 LIMIT = Parameter("limit", Positive, "How many at most; 100 without it, and never more than 1,000")
@@ -72,25 +60,26 @@ CONSUMER = Parameter("consumer", Name, "Of this consumer only")
 USER = Parameter("user", UserId, "Who asks, where no token says it; `anonymous` without it")
 LISTED = {"Link": 'Leads to the next page, with `rel="next"`, when there is more'}
 
-DESCRIPTIONS: Mapping[Route, Operation] = {
-    publishing.publish: Operation(
+# By the names of their functions.
+OPERATIONS: Mapping[str, Operation] = {
+    "publish": Operation(
         "Store a message and deliver it; answered once it is committed",
         answers.Stored,
         (Parameter("Prefer", str, "`return=representation` for a full answer", place="header"),),
         answers.Publish,
         errors=(400, 403, 413, 415, 429, 503),
     ),
-    publishing.publish_batch: Operation(
+    "publish_batch": Operation(
         "Store up to 10,000 messages, all or none",
         answers.BatchStored,
         body=answers.Batch,
         bodies=(JSON, NDJSON),
         errors=(400, 403, 413, 415, 429, 503),
     ),
-    monitoring.clients: Operation(
+    "clients": Operation(
         "Live subscriptions, newest first", list[answers.Subscription], needs_admin=True
     ),
-    monitoring.messages: Operation(
+    "messages": Operation(
         "Messages of every topic, newest first",
         list[Message],
         (
@@ -99,7 +88,7 @@ DESCRIPTIONS: Mapping[Route, Operation] = {
             Parameter("producer", Name, "Of this producer only"),
             Parameter(
                 "q",
-                Annotated[str, Meta(max_length=monitoring.MAX_SEARCH_LENGTH)],
+                Annotated[str, Meta(max_length=MAX_SEARCH_LENGTH)],
                 "Words, each of which begins a word of the message",
             ),
             BEFORE,
@@ -107,15 +96,15 @@ DESCRIPTIONS: Mapping[Route, Operation] = {
         headers=LISTED,
         needs_admin=True,
     ),
-    monitoring.consumptions: Operation(
+    "consumptions": Operation(
         "Consumptions, newest first",
         list[Consumption],
         (LIMIT, TOPIC, CONSUMER, BEFORE),
         headers=LISTED,
         needs_admin=True,
     ),
-    monitoring.topics: Operation("Every topic, by name", list[answers.TopicRow], needs_admin=True),
-    topics.topic_messages: Operation(
+    "topics": Operation("Every topic, by name", list[answers.TopicRow], needs_admin=True),
+    "topic_messages": Operation(
         "A topic's messages, oldest first",
         answers.History,
         (
@@ -128,7 +117,7 @@ DESCRIPTIONS: Mapping[Route, Operation] = {
             ),
         ),
     ),
-    events.topic_events: Operation(
+    "topic_events": Operation(
         "A topic's messages as Server-Sent Events; the response does not end",
         None,
         (
@@ -139,12 +128,12 @@ DESCRIPTIONS: Mapping[Route, Operation] = {
         ),
         content="text/event-stream",
     ),
-    topics.deliveries: Operation(
+    "deliveries": Operation(
         "Who was sent a message, who confirmed it, and who still has to",
         Ledger,
         errors=(400, 403, 404, 429, 503),
     ),
-    topics.explain: Operation(
+    "explain": Operation(
         "Why a consumer did or did not get a message",
         Explanation,
         (
@@ -152,17 +141,17 @@ DESCRIPTIONS: Mapping[Route, Operation] = {
             Parameter("sequence", Whole, "", is_required=True),
         ),
     ),
-    clients.connected: Operation(
+    "connected": Operation(
         "Connected clients, newest first, and what waits for them",
         list[answers.ConnectedClient],
         (CONSUMER, LIMIT),
         needs_admin=True,
     ),
-    cluster.nodes: Operation("The nodes that serve this log", answers.Nodes, needs_admin=True),
-    cluster.alerts: Operation(
+    "nodes": Operation("The nodes that serve this log", answers.Nodes, needs_admin=True),
+    "alerts": Operation(
         "What is wrong now, on any node, and what was", answers.Alerts, needs_admin=True
     ),
-    cluster.history: Operation(
+    "history": Operation(
         "What the nodes measured: the last 15 minutes by the second, the last day by the minute",
         TrendsReport,
         (
@@ -173,79 +162,79 @@ DESCRIPTIONS: Mapping[Route, Operation] = {
         ),
         needs_admin=True,
     ),
-    cluster.publish_event: Operation(
+    "publish_event": Operation(
         "Say something on a channel `cluster:…`, to all nodes, their clients and other programs",
         answers.Done,
         body=answers.Said,
         errors=(400, 403, 413, 415, 429, 503),
     ),
-    monitoring.graph: Operation("Who sends what to whom", GraphState, needs_admin=True),
-    monitoring.activity: Operation(
+    "graph": Operation("Who sends what to whom", GraphState, needs_admin=True),
+    "activity": Operation(
         "How many messages came on each topic in each slot of time",
         ActivityReport,
         (Parameter("window", Literal[tuple(WINDOWS)], "`minute` without it"), LIMIT),
         needs_admin=True,
     ),
-    notifications.notify: Operation(
+    "notify": Operation(
         "Store a notification and deliver it to its user",
         answers.NotificationRow,
         body=answers.NotificationBody,
         status=201,
         errors=(400, 403, 404, 413, 415, 429, 503),
     ),
-    notifications.notifications: Operation(
+    "notifications": Operation(
         "The user's notifications, newest first",
         list[answers.NotificationRow],
         (Parameter("unread", bool, "Only those that are not read"), LIMIT, BEFORE, USER),
         headers=LISTED,
     ),
-    notifications.unread_count: Operation(
-        "How many the user has not read", answers.Unread, (USER,)
-    ),
-    notifications.mark_read: Operation(
+    "unread_count": Operation("How many the user has not read", answers.Unread, (USER,)),
+    "mark_read": Operation(
         "Mark a notification as read",
         answers.MarkedRead,
         (USER,),
         errors=(400, 403, 404, 429, 503),
     ),
-    suggestions.vote: Operation(
+    "vote": Operation(
         "Set the user's vote; 0 takes it back",
         Tally,
         (USER,),
         answers.BallotBody,
         errors=(400, 403, 413, 415, 429, 503),
     ),
-    suggestions.suggestion: Operation("How a suggestion stands", Tally),
-    resources.update_resource: Operation(
+    "suggestion": Operation("How a suggestion stands", Tally),
+    "update_resource": Operation(
         "Store an update of a resource and deliver it",
         answers.Stored,
         body=dict[str, Any],
         errors=(400, 403, 413, 415, 429, 503),
     ),
-    health.live: Operation("The process turns", answers.Health, errors=(403,)),
-    health.ready: Operation("Everything works", answers.Health, errors=(403, 503)),
-    health.health: Operation("Everything works", answers.Health, errors=(403, 503)),
-    health.report: Operation(
+    "live": Operation("The process turns", answers.Health, errors=(403,)),
+    "ready": Operation("Everything works", answers.Health, errors=(403, 503)),
+    "health": Operation("Everything works", answers.Health, errors=(403, 503)),
+    "report": Operation(
         "Everything that is checked; with status 503 too", answers.Report, errors=(403, 429, 503)
     ),
-    metrics.metrics: Operation(
+    "metrics": Operation(
         "What this node counts, for Prometheus", None, content=CONTENT_TYPE, needs_admin=True
     ),
-    pages.home: Operation(
+    "openapi": Operation("This document", dict[str, Any], errors=(400, 403)),
+    "asyncapi": Operation("The events, in the same way", dict[str, Any], errors=(400, 403)),
+    "home": Operation(
         "Leads to the control panel",
         content=HTML,
         status=302,
         errors=(403,),
         headers={"Location": "The control panel"},
     ),
-    pages.control_panel: Operation("The control panel", content=HTML, errors=(403,)),
-    pages.network_graph: Operation("Who sends what to whom", content=HTML, errors=(403,)),
-    pages.circular_graph: Operation("The same, on a ring", content=HTML, errors=(403,)),
-    pages.activity_map: Operation("Topics and time", content=HTML, errors=(403,)),
-    pages.chat: Operation("The chat", content=HTML, errors=(403,)),
-    pages.cluster: Operation("Nodes, alerts and their last hour", content=HTML, errors=(403,)),
-    pages.demo: Operation("The demo", content=HTML, errors=(403,)),
-    pages.websocket_test: Operation("Connections, frame by frame", content=HTML, errors=(403,)),
+    "control_panel": Operation("The control panel", content=HTML, errors=(403,)),
+    "network_graph": Operation("Who sends what to whom", content=HTML, errors=(403,)),
+    "circular_graph": Operation("The same, on a ring", content=HTML, errors=(403,)),
+    "activity_map": Operation("Topics and time", content=HTML, errors=(403,)),
+    "chat": Operation("The chat", content=HTML, errors=(403,)),
+    "cluster": Operation("Nodes, alerts and their last hour", content=HTML, errors=(403,)),
+    "demo": Operation("The demo", content=HTML, errors=(403,)),
+    "websocket_test": Operation("Connections, frame by frame", content=HTML, errors=(403,)),
 }
 
 PATH_PARAMETERS: Mapping[str, Parameter] = {

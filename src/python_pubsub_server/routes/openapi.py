@@ -19,7 +19,7 @@ VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 
 def document(
     routes: Iterable[tuple[str, str, Route]],
-    described: Mapping[Route, Operation],
+    described: Mapping[str, Operation],
     *,
     version: str,
     is_public: Mapping[str, bool] | None = None,
@@ -31,7 +31,7 @@ def document(
         needs_token = is_public is not None and not is_public[path]
         shown = VARIABLE.sub(r"{\1}", path)
         paths.setdefault(shown, {})[method.lower()] = _operation(
-            described[route], route.__name__, VARIABLE.findall(path), schemas, needs_token
+            described[route.__name__], route.__name__, VARIABLE.findall(path), schemas, needs_token
         )
     components: dict[str, Any] = {"schemas": schemas.components}
     if is_public is not None:
