@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
@@ -19,6 +19,7 @@ from websockets.sync.server import ServerConnection, serve
 from network import TIMEOUT, Inbox, Proxy, soon
 from python_pubsub_server.client import After, ClientError, PubSubClient, Received
 from python_pubsub_server.client.backoff import Backoff
+from python_pubsub_server.client.calls import Calls, ignore
 from python_pubsub_server.client.link import Link, LinkLost, socket_url
 from python_pubsub_server.client.tracks import Tracks
 from server import ROOT, RunningServer
@@ -703,6 +704,29 @@ class TestLink:
     def test_what_is_no_address(self, url: str) -> None:
         with pytest.raises(ValueError, match="looks like"):
             PubSubClient(url)
+
+
+def test_what_waited_for_a_connection_leaves_before_what_is_newer() -> None:
+    calls = Calls()
+    left = []
+
+    class Slow:
+        """A connection that takes its time, in which the next call is made."""
+
+        def emit(self, event: str, body: str, call_id: int) -> None:
+            if body == "1":
+                newer.start()
+                newer.join(0.2)  # it ends before this only where it overtakes
+            left.append(body)
+
+    newer = threading.Thread(
+        target=calls.send, args=("publish", "3", ignore), kwargs={"is_kept": True}
+    )
+    for body in ("1", "2"):
+        calls.send("publish", body, ignore, is_kept=True)
+    calls.attach(cast(Link, Slow()))
+    newer.join(TIMEOUT)
+    assert left == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("name", ["attempts", "max_queued", "max_queued_bytes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Mapping
@@ -31,12 +32,14 @@ class Call:
 class Calls:
     """The unanswered events of a client. Thread-safe.
 
-    What is kept goes out again, unchanged and in its order, on each new connection; the rest is
-    forgotten with the connection. `on_answer` runs in the thread that reads and must not wait.
+    What is kept goes out again, unchanged and in its order, on each new connection, and before what
+    is newer; the rest is forgotten with the connection. `on_answer` runs in the thread that reads
+    and must not wait.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # of who emits; held while the socket takes it
         self._ids = itertools.count(1)
         self._waiting: dict[int, Call] = {}
         self._link: Link | None = None
@@ -44,11 +47,12 @@ class Calls:
 
     def attach(self, link: Link) -> None:
         """A connection is there: send what waited for one. Raises LinkLost."""
-        with self._lock:
-            self._link = link
-            waiting = list(self._waiting.values())
-        for call in waiting:
-            self._emit(link, call)
+        with self._turn:
+            with self._lock:
+                self._link = link
+                waiting = list(self._waiting.values())
+            for call in waiting:
+                self._emit(link, call)
 
     def detach(self) -> None:
         """The connection is gone, and with it what only made sense on it."""
@@ -70,19 +74,18 @@ class Calls:
         What makes sense on one connection only is not sent on another. Raises ClientError once
         closed.
         """
-        with self._lock:
-            if self._end is not None:
-                raise self._end
-            call = Call(next(self._ids), event, body, on_answer, is_kept)
-            link = self._link if only_on in (None, self._link) else None
-            if link is not None or is_kept:
-                self._waiting[call.call_id] = call
-        if link is not None:
-            try:
-                self._emit(link, call)
-            except LinkLost:
+        with self._turn:
+            with self._lock:
+                if self._end is not None:
+                    raise self._end
+                call = Call(next(self._ids), event, body, on_answer, is_kept)
+                link = self._link if only_on in (None, self._link) else None
+                if link is not None or is_kept:
+                    self._waiting[call.call_id] = call
+            if link is not None:
                 # The reading thread finds out by itself, and reconnects.
-                return call.call_id
+                with contextlib.suppress(LinkLost):
+                    self._emit(link, call)
         return call.call_id
 
     def answered(self, call_id: int, content: Mapping[str, Any]) -> None:
