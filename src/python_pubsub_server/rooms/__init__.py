@@ -8,7 +8,8 @@ duplicate, bounded buffers. Only who is here, and what the room says of it, live
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from heapq import nsmallest
 
 import msgspec
 
@@ -232,19 +233,11 @@ class Rooms:
 
     def list(self, identity: Identity) -> Sequence[Listed]:
         """The rooms that an identity may read, the liveliest first, 200 at most."""
-        found = self._broker.readers.read(lambda reader: reader.positions(ROOM_PREFIX + "*"))
-        sequences = {room_of(position.topic): position.sequence for position in found}
+        here = {room.name: room.sequence for room in self._rooms.values()}
         users = self.company.counts() | {
             room.name: room.user_count for room in self._rooms.values()
         }
-        for name in users:
-            sequences.setdefault(name, self._rooms[name].sequence if name in self._rooms else 0)
-        listed = [
-            Listed(name, users.get(name, 0), sequence)
-            for name, sequence in sequences.items()
-            if identity.may_subscribe(ROOM_PREFIX + name)
-        ]
-        return sorted(listed, key=lambda each: (-each.users, -each.sequence))[:MAX_LISTED]
+        return self._broker.readers.read(lambda reader: _listed(reader, identity, users, here))
 
     def close(self) -> None:
         """Stop all that runs beside the members' own events."""
@@ -369,3 +362,17 @@ class Rooms:
         if name not in member.rooms:
             raise Forbidden("Not subscribed to room")
         return self._rooms[name]
+
+
+def _listed(
+    reader: Reader, identity: Identity, users: Mapping[str, int], here: Mapping[str, int]
+) -> Sequence[Listed]:
+    """In a native thread, because rooms may be many; `here` are those of this node's members."""
+    stored = {room_of(each.topic): each.sequence for each in reader.positions(ROOM_PREFIX + "*")}
+    sequences = stored | {name: here.get(name, 0) for name in users if name not in stored}
+    listed = (
+        Listed(name, users.get(name, 0), sequence)
+        for name, sequence in sequences.items()
+        if identity.may_subscribe(ROOM_PREFIX + name)
+    )
+    return nsmallest(MAX_LISTED, listed, key=lambda each: (-each.users, -each.sequence))
