@@ -229,6 +229,27 @@ def test_the_protocol_describes_an_event(namespace: str, event: str) -> None:
     assert re.search(rf"^(?:#+|\|) `{re.escape(event)}[` ]", text, re.MULTILINE), event
 
 
+def client_methods() -> list[str]:
+    """What the JavaScript client offers, by its types."""
+    types = CLIENT.with_suffix(".d.ts").read_text(encoding="utf-8")
+    body = types.split("export class PubSubClient ")[1].split("\n}")[0]
+    return [
+        name
+        for name in re.findall(r"^  (\w+)(?:<T>)?\(", body, re.MULTILINE)
+        if name != "constructor"
+    ]
+
+
+@pytest.mark.parametrize("method", client_methods())
+def test_the_page_of_the_javascript_client_describes_a_method(method: str) -> None:
+    page = (ROOT / "docs" / "javascript-client.md").read_text(encoding="utf-8")
+    assert f"\n| `{method}(" in page
+
+
+def test_the_methods_of_the_javascript_client_are_found() -> None:
+    assert {"publish", "pause", "close"} <= set(client_methods())
+
+
 @pytest.mark.parametrize("path", WEBSOCKETS)
 def test_the_protocol_describes_a_websocket(path: str) -> None:
     assert f"`{path}`" in PROTOCOL.read_text(encoding="utf-8")
