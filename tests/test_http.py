@@ -811,6 +811,21 @@ def test_a_body_that_trickles_is_not_waited_for_for_ever(live: Live) -> None:
     live(story)
 
 
+def test_a_sweep_that_fails_is_not_the_last(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        sweeps = []
+
+        def sweep() -> None:
+            sweeps.append(1)
+            raise RuntimeError("a defect")
+
+        with serving(runtime, hello, limits=Limits(sweep_seconds=0.01)) as served:
+            served.server.sweep = sweep  # type: ignore[method-assign]
+            until(runtime, lambda: len(sweeps) > 2)
+
+    live(story)
+
+
 def test_a_large_body_has_the_time_that_its_size_needs(live: Live) -> None:
     def story(runtime: Runtime) -> None:
         clock = [1000.0]

@@ -359,6 +359,24 @@ def test_of_a_room_that_was_left_nothing_is_kept_with_the_member(tell: Tell) -> 
     tell(tale)
 
 
+def test_a_beat_that_fails_is_not_the_last(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        ticks = []
+
+        def tick() -> None:
+            ticks.append(story.now)
+            raise RuntimeError("a defect")
+
+        sleep = story.runtime.sleep
+        story.runtime.sleep = lambda _: sleep(0.001)  # type: ignore[method-assign]
+        story.rooms.tick = tick  # type: ignore[method-assign]
+        _, ann = story.come("ann")
+        story.until(lambda: len(ticks) > 2)
+        story.rooms.disconnect(ann)
+
+    tell(tale)
+
+
 def test_history_is_by_sequence_from_either_end(tell: Tell) -> None:
     def tale(story: Story) -> None:
         story.publish(*({"content": f"{n}"} for n in range(1, 251)))

@@ -19,7 +19,7 @@ from ..errors import Forbidden
 from ..history import History
 from ..identity import Identity
 from ..model import TopicPosition
-from ..runtime import Runtime
+from ..runtime import Runtime, guarded
 from ..storage.database import Reader
 from ..subscribing import Subscribing
 from ..transport.connection import Broadcast, Connection
@@ -251,7 +251,7 @@ class Rooms:
         try:
             while self._members:
                 self._runtime.sleep(pause)
-                self.tick()
+                guarded(self.tick)
         finally:
             self._is_beating = False
 

@@ -126,8 +126,8 @@ class HTTPServer:
                 connection.expire()
 
     def _sweep_again(self) -> None:
-        self.sweep()
         self._sweeping = self.runtime.after(self.limits.sweep_seconds, self._sweep_again)
+        self.sweep()  # behind it: a sweep that fails must not be the last one
 
     def _start_accepting(self) -> None:
         if self._accepting is None and self._listener.fileno() >= 0:
