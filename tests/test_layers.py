@@ -34,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 # `*` is any module whose name begins so.
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "flask": ("pubsub_ws", "routes", "namespaces", "transport.engineio"),
+    "jinja2": ("routes.pages",),
     "flask_socketio": ("namespaces", "transport.engineio"),
     "socketio": ("namespaces", "transport.engineio"),
     "engineio": ("namespaces", "transport.engineio"),

@@ -54,7 +54,7 @@ def create_app(settings: Settings, runtime: Runtime) -> flask.Flask:
     Raises StartError when the database cannot be opened.
     """
     node = Node(settings, runtime)
-    app = routes.App(__name__, static_folder="web/static", template_folder="web/templates")
+    app = routes.App(__name__, static_folder="web/static")
     app.extensions["pubsub"] = node
     app.secret_key = os.urandom(32)  # nothing is signed with it; never a constant all the same
     app.url_map.strict_slashes = False

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+from french import known_texts
 
-from server import ROOT
+from python_pubsub_server.routes.pages import TEMPLATES
 
-WEB = ROOT / "src" / "python_pubsub_server" / "web"
 ATTRIBUTES = ("aria-label", "placeholder", "title")
 OPAQUE = ("script", "style", "textarea", "kbd")
 # The same in every language.
 SAME = {"Pub/Sub", "English", "Français", "JSON", "SVG", "PNG", "host:*", "user=ada"}
 PATH = re.compile(r"(/[a-z]+)+")
+# What pages are made of; each of its texts is in some page.
+PARTS = {"layout.html", "shell.html", "parts.html", "graph.html"}
 
 
 class Texts(HTMLParser):
@@ -41,13 +41,13 @@ class Texts(HTMLParser):
             self.found.add(data.strip())
 
 
-@pytest.mark.parametrize(
-    "page", sorted((WEB / "templates").glob("*.html")), ids=lambda path: path.name
-)
-def test_every_text_of_a_page_is_in_french(page: Path) -> None:
-    french = (WEB / "static" / "page" / "french.js").read_text(encoding="utf-8")
-    keys = re.findall(r'^  ("(?:[^"\\]|\\.)*"):', french, re.MULTILINE)
+PAGES = [name for name in TEMPLATES.list_templates() if name not in PARTS]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_text_of_a_page_is_in_french(page: str) -> None:
     texts = Texts()
-    texts.feed(page.read_text(encoding="utf-8"))
-    unknown = texts.found - {json.loads(key) for key in keys} - SAME
+    texts.feed(TEMPLATES.get_template(page).render())
+    found = {text.removesuffix(" · Pub/Sub") for text in texts.found}
+    unknown = found - known_texts() - SAME
     assert {text for text in unknown if not PATH.fullmatch(text)} == set()

@@ -1,13 +1,13 @@
-"""The pages. Files as they are, and headers that let them load nothing from anywhere else."""
+"""The pages: templates, and headers that let them load nothing from anywhere else."""
 
 from __future__ import annotations
 
-import re
-from importlib.resources import files
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..node import Node
 from .http import Request, Response, Route
 
+HTML = "text/html; charset=utf-8"
 # Scripts and styles only from our own files, connections only to this server.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -17,9 +17,12 @@ HEADERS = (
     ("Content-Security-Policy", POLICY),
     ("Cache-Control", "no-cache"),
 )
-HTML = "text/html; charset=utf-8"
-TEMPLATES = files("python_pubsub_server") / "web" / "templates"
-PART = re.compile(r"<!-- ([a-z-]+) -->\n")
+TEMPLATES = Environment(
+    loader=PackageLoader("python_pubsub_server", "web/templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+)
 
 
 def home(node: Node, request: Request) -> Response:
@@ -28,19 +31,15 @@ def home(node: Node, request: Request) -> Response:
 
 
 def _page(name: str) -> Route:
-    """The page of a name. A comment of one word in it stands for that file, which pages share."""
-    file = name.replace("_", "-") + ".html"
+    """The page whose template has a name."""
+    template = name.replace("_", "-") + ".html"
 
     def page(node: Node, request: Request) -> Response:
-        body = PART.sub(lambda found: _template(found[1] + ".html"), _template(file))
+        body = TEMPLATES.get_template(template).render()
         return Response(body.encode(), content_type=HTML, headers=HEADERS)
 
     page.__name__ = name
     return page
-
-
-def _template(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 control_panel = _page("control_panel")

@@ -38,7 +38,7 @@ async function ask(url, request = {}) {
     const isLate = error.name === "TimeoutError";
     throw new PubSubError(
       isLate ? "timeout" : "unreachable",
-      isLate ? `no answer in ${TIMEOUT_MS / 1000} s` : "the server does not answer",
+      isLate ? say("no answer in {seconds} s", { seconds: TIMEOUT_MS / 1000 }) : say("the server does not answer"),
     );
   }
   const body = await read(response);
@@ -57,7 +57,7 @@ async function read(response) {
     return lossless.parse(await response.text());
   } catch {
     if (!response.ok) return null; // a proxy's page; the status says enough
-    throw new PubSubError("protocol", "the server's answer is not JSON");
+    throw new PubSubError("protocol", say("the server's answer is not JSON"));
   }
 }
 

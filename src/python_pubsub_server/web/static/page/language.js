@@ -1,10 +1,9 @@
 /** English and French: the browser's wish, or what the reader chose. English texts are the keys. */
-import { FRENCH } from "./french.js";
-
 const KEY = "pubsub-language";
 const ATTRIBUTES = ["aria-label", "data-label", "placeholder", "title"];
 
 export const language = localStorage.getItem(KEY) ?? preferred(navigator.languages);
+const texts = new Map(language === "fr" ? Object.entries((await import("../french/all.js")).default) : []);
 
 /** Keeps a choice; the page is opened anew in that language. */
 export function chooseLanguage(name) {
@@ -14,8 +13,7 @@ export function chooseLanguage(name) {
 
 /** A text in the reader's language, its `{name}`s replaced by values. */
 export function say(text, values = {}) {
-  const translated = (language === "fr" && FRENCH[text]) || text;
-  return translated.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return (texts.get(text) ?? text).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
 /** Translates the texts of a page that are written in it; call it before there is data in it. */
@@ -30,13 +28,13 @@ export function translate(root) {
 
 function translateText(node) {
   const text = node.data.trim();
-  if (text in FRENCH) node.data = node.data.replace(text, () => FRENCH[text]);
+  if (texts.has(text)) node.data = node.data.replace(text, () => texts.get(text));
 }
 
 function translateElement(element) {
   for (const name of ATTRIBUTES) {
     const text = element.getAttribute(name);
-    if (text && text in FRENCH) element.setAttribute(name, FRENCH[text]);
+    if (texts.has(text)) element.setAttribute(name, texts.get(text));
   }
   if (element instanceof HTMLTemplateElement) translate(element.content);
 }

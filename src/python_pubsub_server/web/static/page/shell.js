@@ -10,6 +10,7 @@ import { SignIn } from "./sign-in.js";
 export function openShell(client, { asksForToken = true } = {}) {
   document.documentElement.lang = language;
   translate(document.documentElement);
+  document.title = `${document.querySelector("h1").textContent} · Pub/Sub`;
   for (const link of document.querySelectorAll(".pages a")) {
     if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
   }

@@ -1,114 +1,62 @@
-import { byId, fill, instantiate } from "../page/dom.js";
+import { byId } from "../page/dom.js";
 import { keep, kept } from "../page/kept.js";
-import { language, say } from "../page/language.js";
-import { Series } from "../page/series.js";
-import { Sparkline } from "../page/sparkline.js";
+import { say } from "../page/language.js";
 import { count, milliseconds, rate } from "../page/text.js";
+import { Tile } from "../page/tile.js";
 
-const SECONDS = 300;
-
-/** What a tile shows: a value of `stats` as a number and a line, and what else belongs to it. */
 const TILES = [
-  {
-    name: "published",
-    title: "Published",
-    unit: "a second",
-    value: (stats) => stats.publishes_per_second,
-    text: rate,
-    also: (stats) => say("{number} topics", { number: count(stats.topics) }),
-  },
-  {
-    name: "delivered",
-    title: "Delivered",
-    unit: "a second",
-    value: (stats) => stats.deliveries_per_second,
-    text: rate,
-    also: (stats) => say("{rate} confirmed a second", { rate: rate(stats.consumptions_per_second) }),
-  },
-  {
-    name: "connections",
-    title: "Connections",
-    unit: "",
-    value: (stats) => stats.connections,
-    text: count,
-    also: (stats) => say("{number} subscriptions", { number: count(stats.subscriptions) }),
-  },
-  {
-    name: "commit",
-    title: "Commit",
-    unit: "ms",
-    value: (stats) => stats.commit_ms,
-    text: milliseconds,
-    also: (stats) =>
-      stats.commit_ms_max === null
-        ? say("nothing was published")
-        : say("at most {number} ms", { number: milliseconds(stats.commit_ms_max) }),
-  },
+  { name: "published", title: "Published", unit: "a second", text: rate },
+  { name: "delivered", title: "Delivered", unit: "a second", text: rate },
+  { name: "connections", title: "Connections", text: count },
+  { name: "commit", title: "Commit", unit: "ms", text: milliseconds },
 ];
+
+/** By tile, its number in a `stats`. */
+const NUMBERS = {
+  published: (stats) => stats.publishes_per_second,
+  delivered: (stats) => stats.deliveries_per_second,
+  connections: (stats) => stats.connections,
+  commit: (stats) => stats.commit_ms,
+};
+
+/** By tile, what else belongs to it. */
+const ALSO = {
+  published: ({ topics }) => say("{number} topics", { number: count(topics) }),
+  delivered: ({ consumptions_per_second: confirmed }) => say("{rate} confirmed a second", { rate: rate(confirmed) }),
+  connections: ({ subscriptions }) => say("{number} subscriptions", { number: count(subscriptions) }),
+  commit: ({ commit_ms_max: most }) =>
+    most === null ? say("nothing was published") : say("at most {number} ms", { number: milliseconds(most) }),
+};
 
 /** The tiles with live rates. What was seen outlives a new opening of the page in this tab. */
 export class Overview {
   #tiles;
+  #stats = null; // the last
 
   constructor() {
     const before = kept("overview") ?? {};
     this.#tiles = TILES.map((tile) => new Tile(tile, before[tile.name]));
     byId("tiles").append(...this.#tiles.map((tile) => tile.element));
     keep("overview", () => Object.fromEntries(this.#tiles.map((tile) => [tile.name, tile.points])));
+    document.addEventListener("visibilitychange", () => this.#draw());
   }
 
   /** Hears of the server's `stats`. */
   show(stats) {
-    for (const tile of this.#tiles) tile.show(stats);
+    this.#stats = stats;
+    for (const tile of this.#tiles) tile.add(stats.timestamp, NUMBERS[tile.name](stats));
     byId("overview").dataset.state = "live";
+    this.#draw();
   }
 
   /** Says that the numbers are old. */
   lose() {
     byId("overview").dataset.state = "stale";
   }
-}
 
-class Tile {
-  #tile;
-  #series;
-  #line;
-
-  constructor(tile, points) {
-    this.#tile = tile;
-    this.#series = new Series(SECONDS, points);
-    this.element = instantiate("tile-template", { title: say(tile.title), value: "–" });
-    this.element.dataset.tile = tile.name;
-    const svg = this.element.querySelector("svg");
-    svg.setAttribute("aria-label", say(tile.title)); // until there are numbers
-    this.#line = new Sparkline(svg, SECONDS, (point) => this.#point(point));
-  }
-
-  get name() {
-    return this.#tile.name;
-  }
-
-  get points() {
-    return this.#series.points;
-  }
-
-  show(stats) {
-    const { title, unit, value, text, also } = this.#tile;
-    const number = value(stats);
-    this.#series.add(stats.timestamp, number);
-    const highest = this.#line.draw(this.#series.points, stats.timestamp);
-    fill(this.element, {
-      value: number === null ? "–" : text(number),
-      unit: unit && say(unit),
-      also: also(stats),
-    });
-    const told = { title: say(title), value: number === null ? "–" : text(number), highest: text(highest) };
-    const label = say("{title}: {value} now, {highest} at most in the last five minutes", told);
-    this.element.querySelector("svg").setAttribute("aria-label", label);
-  }
-
-  #point(point) {
-    const time = point && new Date(point.at * 1000).toLocaleTimeString(language, { hour12: false });
-    fill(this.element, { point: point ? `${time}  ${this.#tile.text(point.value)}` : "" });
+  #draw() {
+    const stats = this.#stats;
+    if (document.hidden || !stats) return;
+    for (const tile of this.#tiles) tile.draw(NUMBERS[tile.name](stats), stats.timestamp, ALSO[tile.name](stats));
   }
 }

@@ -1,37 +1,29 @@
-import { byId, fill, instantiate } from "../page/dom.js";
+import { byId, fill } from "../page/dom.js";
 import { say } from "../page/language.js";
-import { Series } from "../page/series.js";
-import { Sparkline } from "../page/sparkline.js";
 import { bytes, count, duration, milliseconds } from "../page/text.js";
+import { plainTile, Tile } from "../page/tile.js";
 
-const SECONDS = 300;
 const MOST_TIMES = 200;
 
 /** The tiles: transport, round trip, what came and went, how long the connection has been open. */
 export class Meters {
-  #tiles = {};
+  #tiles = {
+    transport: plainTile({ name: "transport", title: "Transport" }),
+    came: plainTile({ name: "came", title: "Received" }),
+    went: plainTile({ name: "went", title: "Sent" }),
+    open: plainTile({ name: "open", title: "Open for" }),
+  };
+  #trip = new Tile({ name: "trip", title: "Round trip", unit: "ms", text: milliseconds });
   #transport = { now: "", upgrade: "" };
   #came = { number: 0, bytes: 0 };
   #went = { number: 0, bytes: 0 };
   #took = []; // newest last
   #openedAt = null;
   #losses = 0;
-  #series = new Series(SECONDS);
-  #line;
 
   constructor() {
-    const titles = { transport: "Transport", trip: "Round trip", came: "Received", went: "Sent", open: "Open for" };
-    for (const [name, title] of Object.entries(titles)) {
-      const tile = instantiate("meter-template", { title: say(title), value: "–" });
-      tile.dataset.tile = name;
-      this.#tiles[name] = tile;
-    }
-    byId("meters").append(...Object.values(this.#tiles));
-    const svg = this.#tiles.trip.querySelector("svg");
-    svg.removeAttribute("hidden");
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", say("Round trip"));
-    this.#line = new Sparkline(svg, SECONDS, () => {});
+    const { transport, came, went, open } = this.#tiles;
+    byId("meters").append(transport, this.#trip.element, came, went, open);
     setInterval(() => document.hidden || this.#show(), 1_000);
     this.#show();
   }
@@ -55,7 +47,7 @@ export class Meters {
     sum.bytes += size;
     if (took !== undefined) {
       this.#took = [...this.#took, took].slice(-MOST_TIMES);
-      this.#series.add(at, took);
+      this.#trip.add(at, took);
     }
   }
 
@@ -80,16 +72,10 @@ export class Meters {
   }
 
   #showTrip() {
-    const tile = this.#tiles.trip;
-    if (!this.#took.length) return fill(tile, { also: say("nothing was answered yet") });
+    if (!this.#took.length) return fill(this.#trip.element, { also: say("nothing was answered yet") });
     const sorted = this.#took.toSorted((one, two) => one - two);
     const middle = sorted[Math.floor(sorted.length / 2)];
     const numbers = { least: milliseconds(sorted[0]), middle: milliseconds(middle), most: milliseconds(sorted.at(-1)) };
-    fill(tile, {
-      value: milliseconds(this.#took.at(-1)),
-      unit: "ms",
-      also: say("median {middle}, {least} to {most}", numbers),
-    });
-    this.#line.draw(this.#series.points, Date.now() / 1000);
+    this.#trip.draw(this.#took.at(-1), Date.now() / 1000, say("median {middle}, {least} to {most}", numbers));
   }
 }
