@@ -1,79 +1,34 @@
 import { copyText } from "../page/copy.js";
 import { byId, fill, instantiate, setText } from "../page/dom.js";
+import { Feed } from "../page/feed.js";
 import { language, say } from "../page/language.js";
 import { bytes, count, milliseconds, oneLine, pretty } from "../page/text.js";
 
-const MOST_SHOWN = 200;
-const MOST_KEPT = 1_000;
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false };
 
-/**
- * Every frame in and out, newest first: of the last 1,000 those that pass the filter. While paused
- * the list stands still, and the newest wait.
- */
+/** Every frame in and out, to be filtered, paused and copied. */
 export class Log {
-  #list = byId("frames");
   #filter = byId("frames-filter");
   #ways = byId("frames-way");
   #small = byId("frames-small");
-  #records = []; // newest first
-  #shown = [];
-  #waiting = []; // oldest first
-  #isPaused = false;
-  #frame = 0;
+  #feed = new Feed(byId("frames"), {
+    pause: byId("frames-pause"),
+    accepts: () => this.#accepts(),
+    render: ({ frame }) => build(frame),
+    onDraw: () => this.#showCounts(),
+  });
 
   constructor() {
-    byId("frames-pause").onclick = () => this.#pause(!this.#isPaused);
-    byId("frames-clear").onclick = () => {
-      this.#records = [];
-      this.#waiting = [];
-      this.#showAnew();
-    };
-    byId("frames-copy").onclick = ({ target }) => copyText(this.#passing().reverse().map(line).join("\n"), target);
-    this.#filter.oninput = () => this.#showAnew();
-    this.#ways.onchange = () => this.#showAnew();
-    this.#small.onchange = () => this.#showAnew();
-    this.#showAnew();
+    byId("frames-clear").onclick = () => this.#feed.clear();
+    byId("frames-copy").onclick = ({ target }) => copyText(this.#feed.passing.reverse().map(line).join("\n"), target);
+    this.#filter.oninput = () => this.#feed.showAnew();
+    for (const choice of [this.#ways, this.#small]) choice.onchange = () => this.#feed.showAnew();
+    this.#feed.showAnew();
   }
 
   /** Hears of a frame, or of what the page itself notes: `{at, kind: "note", event, value}`. */
   add(frame) {
-    this.#waiting.push({ frame });
-    if (this.#waiting.length > 2 * MOST_KEPT) this.#waiting.splice(0, MOST_KEPT);
-    this.#frame ||= requestAnimationFrame(() => this.#draw());
-  }
-
-  #draw() {
-    this.#frame = 0;
-    if (!this.#isPaused && this.#waiting.length) {
-      const fresh = this.#waiting.slice(-MOST_KEPT).reverse();
-      this.#waiting = [];
-      this.#records = [...fresh, ...this.#records].slice(0, MOST_KEPT);
-      this.#add(fresh);
-    }
-    this.#showCounts();
-  }
-
-  #add(fresh) {
-    const accepts = this.#accepts();
-    const passing = fresh.filter(accepts).slice(0, MOST_SHOWN);
-    this.#list.prepend(...passing.map(elementOf));
-    const shown = [...passing, ...this.#shown];
-    for (const record of shown.slice(MOST_SHOWN)) {
-      record.element.remove();
-      record.element = undefined;
-    }
-    this.#shown = shown.slice(0, MOST_SHOWN);
-  }
-
-  #showAnew() {
-    this.#shown = this.#passing().slice(0, MOST_SHOWN);
-    this.#list.replaceChildren(...this.#shown.map(elementOf));
-    this.#showCounts();
-  }
-
-  #passing() {
-    return this.#records.filter(this.#accepts());
+    this.#feed.add({ frame });
   }
 
   #accepts() {
@@ -88,27 +43,13 @@ export class Log {
     };
   }
 
-  #pause(isPaused) {
-    this.#isPaused = isPaused;
-    this.#draw();
-  }
-
   #showCounts() {
-    const pause = byId("frames-pause");
-    const missed = this.#waiting.length;
-    const goOn = missed ? say("Go on ({number} new)", { number: count(missed) }) : say("Go on");
-    pause.setAttribute("aria-pressed", String(this.#isPaused));
-    setText(pause, this.#isPaused ? goOn : say("Pause"));
-    setText(byId("frames-count"), count(this.#shown.length));
-    byId("frames-empty").hidden = this.#shown.length > 0;
-    byId("frames-copy").disabled = this.#shown.length === 0;
-    byId("frames-clear").disabled = this.#records.length === 0;
+    const { shown, records } = this.#feed;
+    setText(byId("frames-count"), count(shown.length));
+    byId("frames-empty").hidden = shown.length > 0;
+    byId("frames-copy").disabled = shown.length === 0;
+    byId("frames-clear").disabled = records.length === 0;
   }
-}
-
-function elementOf(record) {
-  record.element ??= build(record.frame);
-  return record.element;
 }
 
 function build(frame) {
