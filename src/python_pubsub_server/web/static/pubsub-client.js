@@ -15,19 +15,16 @@ import { argumentsOf, Channel, Channels, isMessage } from "./client/channel.js";
 import { Credentials } from "./client/credentials.js";
 import { Emitter } from "./client/emitter.js";
 import { PubSubError } from "./client/errors.js";
-import { covers, Inbox, isPattern } from "./client/inbox.js";
 import { Link } from "./client/link.js";
 import { Namespace } from "./client/namespace.js";
 import { randomUUID, socketUrl, systemClock } from "./client/platform.js";
 import { Root } from "./client/root.js";
+import { PASSING_REFUSALS, Subscriptions } from "./client/subscriptions.js";
 
 export { Channel, Namespace, PubSubError };
 
 // Refusals that the same credentials will meet again.
 const FINAL_REFUSALS = ["unauthenticated", "forbidden", "token_expired"];
-// Refusals that pass by themselves.
-const PASSING_REFUSALS = ["unavailable", "rate_limited"];
-const PASSING_FAILURES = ["timeout", ...PASSING_REFUSALS];
 
 /**
  * @typedef {object} Options
@@ -73,9 +70,7 @@ export class PubSubClient extends Emitter {
   #namespaces = new Map();
   #channels = new Channels();
   #credentials;
-  #inbox = new Inbox();
-  #wanted = new Set();
-  #resuming = new Set(); // topics whose replay is still to begin on this connection
+  #subscriptions;
   #connection = 0;
   #transmit = (packet) => this.#link.send(packet);
 
@@ -112,6 +107,13 @@ export class PubSubClient extends Emitter {
       renew: (token) => this.#renew(token),
       renewalFailed: (error) => this.emit("error", asError(error)),
     });
+    this.#subscriptions = new Subscriptions(this.#options, {
+      consumer: () => this.consumer,
+      isConnected: () => this.#root.connected,
+      request: (...request) => this.#root.request(...request),
+      drop: (error) => this.#link.drop(error),
+      refused: (topic, error) => this.#topicRefused(topic, error),
+    });
     this.#root = new Root(this.#transmit, this.#options, (...heard) => this.#hear(...heard));
     this.#namespaces.set("/", this.#root);
     this.#link.open();
@@ -124,7 +126,7 @@ export class PubSubClient extends Emitter {
 
   /** The topics and patterns that are subscribed, or will be at the next connect. */
   get topics() {
-    return [...this.#wanted];
+    return this.#subscriptions.topics;
   }
 
   /**
@@ -132,7 +134,7 @@ export class PubSubClient extends Emitter {
    * after a page was opened anew for example: `other.subscribe(client.topics, client.place)`.
    */
   get place() {
-    return { after: this.#startsOf(this.topics), epoch: this.#inbox.epoch ?? undefined };
+    return this.#subscriptions.place;
   }
 
   /**
@@ -150,21 +152,8 @@ export class PubSubClient extends Emitter {
       const each = names.map((name) => this.subscribe(name, { after, epoch }));
       return merged(await Promise.all(each));
     }
-    if (after !== undefined) this.#inbox.forget(names);
-    const settle = () => {
-      for (const name of names) this.#wanted.add(name);
-    };
-    let isRepeated = false; // then it goes on behind what was delivered before the answer was lost
-    const request = () => {
-      const positions = isRepeated ? this.#inbox.positions(names) : {};
-      isRepeated = true;
-      for (const name of names) if (startOf(name, after) !== undefined) this.#resuming.add(name);
-      return this.#subscription(names, positions, after, epoch);
-    };
-    return this.#lasting("subscribe", request, { settle }).catch((error) => {
-      for (const name of names) this.#resuming.delete(name);
-      throw error;
-    });
+    const { request, settle, fail } = this.#subscriptions.begin(names, { after, epoch });
+    return this.#lasting("subscribe", request, { settle }).catch(fail);
   }
 
   /**
@@ -174,12 +163,8 @@ export class PubSubClient extends Emitter {
   unsubscribe(topics) {
     const names = topics === undefined ? this.topics : [topics].flat();
     const settle = () => {
-      for (const name of names) {
-        this.#wanted.delete(name);
-        this.#resuming.delete(name);
-      }
+      this.#subscriptions.end(names);
       this.#channels.leave(names);
-      this.#inbox.forget(names, this.topics);
     };
     const request = topics === undefined ? {} : { topics: names };
     return this.#lasting("unsubscribe", request, { settle });
@@ -296,17 +281,11 @@ export class PubSubClient extends Emitter {
 
   /** A message of a topic, as the event that the topic has for it. */
   #deliver(event, message) {
-    const { topic, sequence } = message;
-    if (sequence !== null) { // else another program said it through Redis
-      // The server joins a user to its own notifications at once, from another place than this
-      // client's: what comes so early comes again, in order, with the subscription.
-      for (const pattern of this.#resuming) if (covers(pattern, topic)) return;
-      if (!this.#inbox.accepts({ topic, sequence })) return;
-    }
+    if (!this.#subscriptions.accepts(message)) return;
     const values = argumentsOf(event, message);
     this.emit(event, ...values);
     this.emit("received", message, event);
-    this.#channels.tell(topic, event, ...values);
+    this.#channels.tell(message.topic, event, ...values);
   }
 
   #linkOpened() {
@@ -331,16 +310,13 @@ export class PubSubClient extends Emitter {
   #connected() {
     this.#link.settled();
     this.#become({ name: "connected", attempt: 0, delay: 0 });
-    if (!this.#wanted.size) return;
-    if (this.#options.resume) this.#resuming = new Set(this.#wanted);
-    if (this.consumer !== undefined) this.#resume(this.topics);
-    else for (const topic of this.topics) this.#resume([topic]);
+    this.#subscriptions.resume();
   }
 
   #linkLost(error, { attempt, delay }) {
     this.#connection += 1;
     this.#credentials.stop();
-    this.#resuming.clear();
+    this.#subscriptions.suspend();
     this.#become({ name: "reconnecting", attempt, delay, error });
     for (const namespace of this.#namespaces.values()) namespace.lose(error);
   }
@@ -391,56 +367,15 @@ export class PubSubClient extends Emitter {
     return this.#root.request(event, value, { timeout, resend: true, ...how });
   }
 
-  /** Subscribes again to what was subscribed on the connection before. */
-  #resume(topics) {
-    const positions = this.#options.resume ? this.#startsOf(topics) : {};
-    const timeout = this.#options.deliveryTimeout; // the answer comes behind all that was missed
-    this.#root
-      .request("subscribe", this.#subscription(topics, positions), { timeout })
-      .catch((error) => this.#resumeFailed(topics, error));
-  }
-
-  /** Where topics go on. What came to a pattern since is new from its beginning. */
-  #startsOf(topics) {
-    const patterns = topics.filter(isPattern);
-    return { ...everywhere(patterns, "beginning"), ...this.#inbox.positions(topics) };
-  }
-
-  #resumeFailed(topics, error) {
-    if (!this.#root.connected) return; // the next connection tries again
-    if (PASSING_FAILURES.includes(error.code)) {
-      this.#link.drop(error);
-    } else if (topics.length > 1) {
-      // One refused topic refuses them all; find out which.
-      for (const topic of topics) this.#resume([topic]);
-    } else {
-      this.#wanted.delete(topics[0]);
-      this.#resuming.delete(topics[0]);
-      this.#channels.tellOwn(topics[0], "error", error);
-      this.#channels.leave(topics);
-      this.emit("error", error);
-    }
-  }
-
-  /** The body of a subscribe: a topic goes on behind its position, any other starts at `after`. */
-  #subscription(topics, positions, after, epoch = this.#inbox.epoch) {
-    const hasName = this.consumer !== undefined;
-    const request = hasName ? { consumer: this.consumer, topics } : { channel: topics[0] };
-    if (Object.keys(positions).length) {
-      const start = typeof after === "object" ? after : everywhere(topics, after);
-      request.after = { ...start, ...positions };
-    } else if (after !== undefined) {
-      request.after = after;
-    }
-    if (request.after !== undefined && epoch) request.epoch = epoch;
-    return request;
+  /** The server lets this client have a topic no more. */
+  #topicRefused(topic, error) {
+    this.#channels.tellOwn(topic, "error", error);
+    this.#channels.leave([topic]);
+    this.emit("error", error);
   }
 
   #subscribed(report) {
-    this.#inbox.confirm(report);
-    // One that the server makes by itself, of notifications that are lost, is in another name.
-    const isOwn = [undefined, report.consumer].includes(this.consumer);
-    if (isOwn) for (const { topic } of report.topics) this.#resuming.delete(topic);
+    this.#subscriptions.confirm(report);
     this.emit("subscribed", report);
     for (const row of report.topics) this.#channels.tellOwn(row.topic, "subscribed", row);
     for (const row of report.topics.flatMap((row) => row.topics ?? [row])) {
@@ -450,16 +385,6 @@ export class PubSubClient extends Emitter {
       this.#channels.tell(row.topic, "unrecovered", lost);
     }
   }
-
-}
-
-/** Where a topic or pattern is to start; undefined: with what is new. */
-function startOf(name, after) {
-  return typeof after === "object" ? after?.[name] : after;
-}
-
-function everywhere(topics, after) {
-  return after === undefined ? {} : Object.fromEntries(topics.map((topic) => [topic, after]));
 }
 
 /** One report of several. */
