@@ -77,8 +77,7 @@ export class ChatSession extends Emitter {
   }
 
   async leave(room) {
-    this.#logs.delete(room);
-    this.#live.delete(room);
+    for (const known of [this.#logs, this.#live, this.#typing, this.#typedAt]) known.delete(room);
     this.#keep();
     await this.#request("leave", { room });
   }
@@ -205,9 +204,14 @@ export class ChatSession extends Emitter {
   }
 
   #othersType({ room, user }) {
+    if (!this.#logs.has(room)) return;
     const users = this.#typing.get(room) ?? new Map();
-    this.#typing.set(room, users.set(user, this.#clock.now() + 2 * TYPING_MS));
-    this.#clock.setTimeout(() => this.emit("change", room), 2 * TYPING_MS + 50);
+    const until = this.#clock.now() + 2 * TYPING_MS;
+    this.#typing.set(room, users.set(user, until));
+    this.#clock.setTimeout(() => {
+      if (users.get(user) === until) users.delete(user);
+      this.emit("change", room);
+    }, 2 * TYPING_MS + 50);
     this.emit("change", room);
   }
 

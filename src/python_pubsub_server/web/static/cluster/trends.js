@@ -34,6 +34,7 @@ export class Trends {
         if (slot < first) steps.delete(slot);
         else points.push({ at: (slot + 0.5) * STEP, value: sum / count, high });
       }
+      if (!steps.size) this.#metrics.get(metric).delete(node); // it has been gone for an hour
       if (points.length) found.set(node, points.sort((one, two) => one.at - two.at));
     }
     return found;

@@ -50,8 +50,9 @@ export class Bell {
     const known = this.#notifications.get(notification.id);
     if (known) return; // of those that come again at each connect
     this.#notifications.set(notification.id, notification);
-    setText(byId("bell-said"), say("New: {title}", { title: notification.title }));
     this.#show();
+    const isOld = !this.#notifications.has(notification.id); // one of those that no list shows any more
+    if (!isOld) setText(byId("bell-said"), say("New: {title}", { title: notification.title }));
   }
 
   #markRead(id) {
@@ -64,6 +65,8 @@ export class Bell {
     const newest = [...this.#notifications.values()]
       .sort((one, other) => other.created_at - one.created_at)
       .slice(0, MOST);
+    this.#notifications = new Map(newest.map((each) => [each.id, each]));
+    for (const id of this.#elements.keys()) if (!this.#notifications.has(id)) this.#elements.delete(id);
     const unread = newest.filter(({ read }) => !read).length;
     setText(byId("bell-count"), unread ? String(unread) : "");
     byId("bell-empty").hidden = newest.length > 0;

@@ -19,6 +19,7 @@ export class LiveDocument {
     const channel = client.channel(`resource:updates:${id}`);
     channel.on("resource:update", (update, message) => this.#show(update, message));
     channel.on("subscribed", async () => {
+      this.#sequence = 0; // it may be another log by now
       const last = await channel.last().catch(({ message }) => this.#complain(message));
       if (last) this.#show(last.message, last);
     });

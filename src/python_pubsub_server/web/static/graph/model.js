@@ -1,5 +1,6 @@
 /** What a graph shows: producers, topics and consumers as nodes, who sends what to whom as edges. */
 const SILENT_BELOW = 0.02; // messages a second
+const MOST_KNOWN = 10_000;
 
 // Behind by less than comes in so many seconds, and not by more than a few: that is on its way.
 const LAGS = [
@@ -19,7 +20,7 @@ const LAGS = [
 export class Model {
   nodes = new Map();
   edges = new Map();
-  #known = new Map(); // every node that there was: it keeps its place while it is hidden
+  #known = new Map(); // nodes that there were, too: they keep their places while they are hidden
   #links = new Set(); // the ids of all edges of the state, those that are hidden too
 
   /**
@@ -41,6 +42,7 @@ export class Model {
       if (accepts(topic)) this.#link(id, link);
     }
     this.#judge();
+    this.#forget();
     return before !== [...this.nodes.keys(), ...this.edges.keys()].join("\n");
   }
 
@@ -85,6 +87,13 @@ export class Model {
       this.nodes.set(id, node);
     }
     return node;
+  }
+
+  #forget() {
+    for (const id of this.#known.keys()) {
+      if (this.#known.size <= MOST_KNOWN) return;
+      if (!this.nodes.has(id)) this.#known.delete(id);
+    }
   }
 
   /** Finds how much passes where, and what is silent, behind or away. */

@@ -43,7 +43,8 @@ export class GraphPage {
     this.#pulses = new Pulses(byId("pulses"), this.#view, this.#model);
     this.#listen(client);
     this.#watchControls();
-    setInterval(() => document.hidden || !access.standing.mayWatch || this.#readSoon(), REFRESH_MS);
+    setInterval(() => access.standing.mayWatch && this.#readSoon(), REFRESH_MS);
+    document.addEventListener("visibilitychange", () => access.standing.mayWatch && this.#readSoon());
     new ResizeObserver(() => this.#view.fit(this.#model.nodes.values())).observe(this.#svg);
   }
 
@@ -68,7 +69,9 @@ export class GraphPage {
     if (!this.#latest?.truncated && !this.#model.knows(kind, name, topic)) this.#readSoon();
   }
 
+  /** Not while nobody looks. */
   #readSoon() {
+    if (document.hidden) return;
     this.#planned ||= setTimeout(() => this.#read(), Math.max(SOON_MS, this.#rest));
   }
 
@@ -93,7 +96,7 @@ export class GraphPage {
     if (hasChanged) {
       const { clientWidth: width, clientHeight: height } = this.#svg;
       this.#layout.place(this.#model, { width, height });
-    };
+    }
     this.#drawing.draw(this.#model);
     if (hasChanged) this.#view.fit(this.#model.nodes.values());
     this.#choose(this.#chosen);

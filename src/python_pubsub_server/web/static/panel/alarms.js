@@ -17,10 +17,11 @@ export class Alarms {
   onCount = () => {}; // hears that `unseen` may have changed
 
   constructor() {
-    this.#box.ontoggle = () => this.#see();
+    this.#box.ontoggle = () => this.#show();
+    document.addEventListener("visibilitychange", () => this.#show());
     byId("alarms-clear").onclick = () => {
       arrange(this.#list, []);
-      this.#see();
+      this.#show();
       this.#box.querySelector("summary").focus(); // the button goes away
     };
     this.#show();
@@ -39,11 +40,6 @@ export class Alarms {
     this.#list.prepend(element);
     while (this.#list.children.length > MOST_SHOWN) this.#list.lastElementChild.remove();
     this.#unseenBy[kind] += 1;
-    this.#show();
-  }
-
-  #see() {
-    if (this.#box.open) this.#unseenBy = { warning: 0, error: 0 };
     this.#show();
   }
 

@@ -34,6 +34,7 @@ export class Table {
     const box = this.#element.querySelector(".table");
     box.setAttribute("aria-labelledby", heading);
     this.#element.querySelector(".table-row").append(...source.columns.map((column, index) => this.#head(column, index)));
+    this.#markSorted();
     const empty = this.#element.querySelector("[data-empty]");
     empty.append(byId(`empty-${source.name}`).content.cloneNode(true));
     writeCommands(empty);
@@ -94,7 +95,6 @@ export class Table {
       this.#markSorted();
       this.#show();
     };
-    queueMicrotask(() => this.#markSorted());
     return cell;
   }
 

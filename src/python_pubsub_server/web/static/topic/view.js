@@ -30,6 +30,7 @@ export class TopicView {
       const [q, producer] = ["topic-q", "topic-producer"].map((id) => byId(id).value.trim());
       places.go({ topic: this.#place.topic, q, producer });
     };
+    document.addEventListener("visibilitychange", () => this.#place && this.hear(this.#place.topic));
     byId("topic-go").onsubmit = (event) => {
       event.preventDefault();
       this.#goTo(byId("topic-at"));
