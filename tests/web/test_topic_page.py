@@ -55,6 +55,33 @@ def find(page: Page, words: str = "", producer: str = "") -> None:
     page.click("#topic-find button")
 
 
+def look(page: Page, *, away: bool) -> None:
+    """Let the page believe that nobody looks at it, or that somebody does again."""
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden',"
+        f" {{ value: {json.dumps(away)}, configurable: true }});"
+        " void document.dispatchEvent(new Event('visibilitychange'))"
+    )
+
+
+def test_what_came_while_nobody_looked_is_there_when_one_looks_again(
+    open_panel: OpenPanel, server: RunningServer
+) -> None:
+    server.publish("unwatched", 1, message_id="m-1")
+    page = open_panel("?topic=unwatched")
+    subscribe(page, "unwatched", consumer="unwatched-c")
+    wait_sequences(page, "#1")
+    look(page, away=True)
+    server.publish("unwatched", 2, message_id="m-2")
+    page.wait_for(f"{ITEMS}.length === 1")  # so the page has heard of it
+    page.evaluate(
+        "new Promise((done) => setTimeout(done, 1_500))"
+    )  # nothing tells of a reading that is not made
+    assert sequences(page) == ["#1"]
+    look(page, away=False)
+    wait_sequences(page, "#2", "#1")
+
+
 def test_a_topic_of_the_list_leads_to_its_page_and_back_leads_back(
     open_panel: OpenPanel, server: RunningServer
 ) -> None:

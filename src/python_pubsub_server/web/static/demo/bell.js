@@ -100,13 +100,14 @@ export class Bell {
     const user = byId("notify-user").value.trim();
     const title = byId("notify-title").value.trim();
     if (!user || !title) {
-      this.#complain(say("Say to whom, and what."));
+      this.#complain(say("Say to whom, and give it a title."));
       return;
     }
     try {
       const body = say("from {user}", { user: this.#user });
       await sendJSON("/api/notifications", { user_id: user, title, body });
-      byId("notify-title").value = "";
+      const field = byId("notify-title");
+      if (field.value.trim() === title) field.value = ""; // else the next one is being written
     } catch (error) {
       this.#complain(error.message);
     }

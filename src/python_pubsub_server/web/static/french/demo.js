@@ -8,7 +8,7 @@ export default {
   "Nothing yet. Send yourself one, or have it sent from the other window.":
     "Rien encore. Envoyez-vous en une, ou depuis l'autre fenêtre.",
   "To whom": "À qui",
-  "What": "Quoi",
+  "Title": "Titre",
   "A poll": "Un sondage",
   "What should we drink? Each of you has one vote on each, and may change it.":
     "Que boire ? Chacun a une voix pour chaque boisson, et peut la changer.",
@@ -21,7 +21,7 @@ export default {
   "Coffee": "Café",
   "Water": "Eau",
   "New: {title}": "Nouvelle : {title}",
-  "Say to whom, and what.": "Dites à qui, et quoi.",
+  "Say to whom, and give it a title.": "Dites à qui, et donnez un titre.",
   "from {user}": "de {user}",
   "Share of votes for {name}": "Part des voix pour {name}",
   "{up} for it, {down} against it": "{up} pour, {down} contre",
