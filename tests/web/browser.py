@@ -185,9 +185,12 @@ class Page:
         features = [{"name": name, "value": value} for name, value in wishes.items()]
         self._devtools.call("Emulation.setEmulatedMedia", features=features)
 
+    def hide_scrollbars(self) -> None:
+        """Of the pages that are opened from now on."""
+        self._devtools.call("Emulation.setScrollbarsHidden", hidden=True)
+
     def screenshot(self, path: Path) -> None:
         """Save what the window shows as a PNG."""
-        self._devtools.call("Emulation.setScrollbarsHidden", hidden=True)
         result = self._devtools.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(result["data"]))
 

@@ -7,6 +7,7 @@ python tests/web/screenshots.py NAME…  only these, in a directory of --to if i
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,6 +22,28 @@ from town import Town
 from server import ROOT, RunningServer
 
 IMAGES = ROOT / "docs" / "images"
+CHAT = (
+    ("grace", "Good morning! Who looks after the greenhouse today?"),
+    ("linus", "I can, after nine."),
+    ("grace", "The humidity is at 84 %, a little high."),
+    ("grace", "Could you open the windows?"),
+    ("linus", "I will. Anything to water?"),
+    ("ada", "The tomatoes, they had nothing since yesterday."),
+)
+# Others come into the room of the page, and say their lines.
+SPEAK = """(async () => {
+  const { PubSubClient } = await import("/static/pubsub-client.js");
+  const room = "greenhouse";
+  const others = new Map();
+  for (const [user, content] of %s) {
+    if (!others.has(user)) {
+      const chat = new PubSubClient(`${location.origin}/?user=${user}`).namespace("/chat");
+      others.set(user, chat);
+      await chat.request("join", { room });
+    }
+    await others.get(user).request("message", { data: { room, content } });
+  }
+})()"""
 WARM_UP_SECONDS = 62.0  # the activity map's last minute is then full
 
 
@@ -74,6 +97,31 @@ def use_connection_test(page: Page) -> None:
     page.wait_for("document.querySelectorAll('.frame[data-kind=event]').length > 12", timeout=60)
 
 
+def use_chat(page: Page) -> None:
+    page.wait_for("document.querySelector('#own-name').textContent === 'maya'")
+    page.evaluate(SPEAK % json.dumps(CHAT))
+    page.fill("#write-text", "Thank you both! I come by at noon.")
+    page.evaluate("document.querySelector('#write').requestSubmit()")
+    page.wait_for(f"document.querySelectorAll('.said:not(.pending)').length === {len(CHAT) + 1}")
+    page.wait_for("document.querySelectorAll('#people li').length === 4")
+    page.evaluate("document.activeElement.blur()")
+
+
+def use_demo(page: Page) -> None:
+    page.wait_for("document.querySelector('#own-name').textContent === 'maya'")
+    for number, title in enumerate(("Your order is on its way", "The parcel has arrived")):
+        page.fill("#notify-title", title)
+        page.evaluate("document.querySelector('#notify').requestSubmit()")
+        page.wait_for(f"document.querySelectorAll('.bell-item').length > {number}")
+    page.click(".bell-item:last-child [data-read]")
+    page.wait_for("document.querySelector('.bell-item[data-read=true]')")
+    page.click(".choice:first-child [data-value='1']")
+    page.click(".choice:nth-child(2) [data-value='-1']")
+    page.wait_for("document.querySelectorAll('.choice [aria-pressed=true]').length === 2")
+    page.fill("#document-text", "What one writes here,\nall others see while it is written.")
+    page.wait_for("document.querySelector('#document-by').textContent.includes('maya')")
+
+
 def use_cluster(page: Page) -> None:
     page.wait_for(
         "[...document.querySelectorAll('.chart-line')]"
@@ -101,6 +149,8 @@ PICTURES = (
     Picture("circular-graph", "/circular-graph.html", 860, use_graph),
     Picture("activity-map", "/activity-map.html", 760, use_activity_map),
     Picture("cluster", "/cluster.html", 1180, use_cluster, is_early=True),
+    Picture("chat", "/chat.html?user=maya#greenhouse", 760, use_chat),
+    Picture("demo", "/demo.html?user=maya", 820, use_demo),
     Picture("connection-test", "/websocket-test", 1380, use_connection_test, is_early=True),
 )
 
@@ -108,6 +158,7 @@ PICTURES = (
 def opened(browser: Browser, url: str, picture: Picture) -> Page:
     page = browser.page()
     page.resize(picture.width, picture.height)
+    page.hide_scrollbars()
     page.go(url + picture.path)
     page.wait_for("document.querySelector('#connection').dataset.state === 'connected'")
     return page
