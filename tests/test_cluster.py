@@ -29,7 +29,14 @@ class Member:
         self.hub = Hub()
         self.measured = Measured(connections=3, messages=0, is_draining=False)
         self.cluster = Cluster(
-            name, "log", runtime, bus, self.hub, lambda: self.measured, lambda: 1000.0
+            name,
+            "log",
+            runtime,
+            bus,
+            self.hub,
+            lambda: self.measured,
+            lambda: 1000.0,
+            place=f"place of {name}",
         )
         bus.start(lambda *_: None, lambda: None)
 
@@ -146,6 +153,21 @@ def facts(**changes: Any) -> bytes:
         "memory_mb": 1.0,
     }
     return msgspec.json.encode(own | changes)
+
+
+def test_nodes_show_where_they_run() -> None:
+    def tale(runtime: Runtime) -> None:
+        cards = [
+            Card("two", facts(), "1", b'{"place":"h:2"}'),
+            Card("old", facts(node_id="old"), "1", b"{}"),  # of a version that does not say it
+        ]
+        one = Member(runtime, "one", Scripted(cards))
+        one.until(lambda: len(one.cluster.nodes()) == 3)
+        assert one.cluster.places() == {"one": "place of one", "two": "h:2", "old": "h"}
+        assert b'"place":"place of one"' in one.cluster._shown
+        one.close()
+
+    on_loop(tale)
 
 
 def test_without_the_bus_the_others_are_forgotten_after_a_while() -> None:

@@ -30,12 +30,13 @@ class Tower:
     def __init__(self) -> None:
         self.lookout = Lookout("a", 0.0)
         self.now = 0.0
+        self.places: dict[str, str] = {}  # of those that are not alone on their host
 
     def look(
         self, *nodes: NodeFacts, bus: str | None = None, after: float = 1.0
     ) -> list[str | None]:
         self.now += after
-        self.lookout.look(nodes, bus, self.now)
+        self.lookout.look(nodes, self.places, bus, self.now)
         return [wrong.node for wrong in self.lookout.lost()]
 
 
@@ -79,6 +80,22 @@ def test_a_node_that_came_before_is_no_successor(tower: Tower) -> None:
     gone = facts("e", 1_001.0, host="host-c")
     assert tower.look(A, B, C, other, gone) == []
     assert tower.look(A, B, other) == ["c", "e"]
+
+
+def test_a_node_that_dies_as_another_one_starts_beside_it_is_lost(tower: Tower) -> None:
+    tower.places = {"b": "host-b:5000", "d": "host-b:5001", "e": "host-b:5000"}
+    beside = facts("d", 1_001.0, host="host-b")
+    assert tower.look(A, B, C, beside) == []
+    assert tower.look(A, C, beside) == ["b"]
+    assert tower.look(A, C, beside, facts("e", 1_002.0, host="host-b")) == []
+
+
+def test_of_lost_nodes_the_one_that_ran_there_is_replaced_first(tower: Tower) -> None:
+    tower.places = {"b": "h:1", "c": "h:2", "d": "h:2"}
+    beside = facts("c", 3.0, host="host-b")
+    assert tower.look(A, B, beside) == []
+    assert tower.look(A) == ["b", "c"]
+    assert tower.look(A, facts("d", 9.0, host="host-b")) == ["b"]
 
 
 def test_a_successor_that_is_seen_as_the_loss_is_counts(tower: Tower) -> None:

@@ -50,7 +50,7 @@ class Story:
         self.readers = Readers(database, runtime)
         self.journal = Journal(database.writer(), runtime, clock, Nobody())
         self.cluster = Cluster(
-            "n1", "log", runtime, bus, hub, lambda: Measured(0, 0, False), clock.now
+            "n1", "log", runtime, bus, hub, lambda: Measured(0, 0, False), clock.now, place="h"
         )
         self.watching = Watching(
             node_id="n1",

@@ -30,10 +30,14 @@ class NodeFacts(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """Who is connected to a node: the subscriptions, and the users of the chat's rooms."""
+    """Who is connected to a node: the subscriptions, and the users of the chat's rooms.
+
+    And the place where it runs, in which there is room for one node at a time.
+    """
 
     listening: Sequence[Listening] = ()
     rooms: Mapping[str, Sequence[Seat]] = {}
+    place: str | None = None
 
 
 class Seen(msgspec.Struct, frozen=True):

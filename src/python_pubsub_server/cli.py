@@ -46,11 +46,11 @@ def serve(workers: int, **options: str | None) -> None:
     sys.exit(run(settings))
 
 
-def serve_one_of_many(settings: Settings) -> int:
+def serve_one_of_many(settings: Settings, worker: int) -> int:
     """Run one of the processes that share a port."""
     from .pubsub_ws import serve as run
 
-    return run(settings, shares_port=True)
+    return run(settings, worker=worker)
 
 
 @cli.command(cls=Verb)

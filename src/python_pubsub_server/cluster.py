@@ -79,8 +79,10 @@ class Cluster:
         hub: Hub,
         measure: Callable[[], Measured],
         now: Callable[[], float],
+        place: str,
     ) -> None:
         self._node_id = node_id
+        self._place = place
         self._runtime = runtime
         self._bus = bus
         self._hub = hub
@@ -117,6 +119,11 @@ class Cluster:
         """Every node that is there, this one included, the oldest first."""
         others = [seen.facts for seen in self._others.values()]
         return sorted([self.own_facts(), *others], key=attrgetter("started_at", "node_id"))
+
+    def places(self) -> dict[str, str]:
+        """Where each node runs: two that are there at a time are never at the same place."""
+        others = {node: seen.shown.place or seen.facts.host for node, seen in self._others.items()}
+        return {self._node_id: self._place, **others}
 
     def status(self, topics: int) -> ClusterStatus:
         """All nodes together. It is `degraded` while this one cannot see the others."""
@@ -214,7 +221,7 @@ class Cluster:
             for one in subscriber.subscriptions.values()
         )
         rooms = self._company.seats() if self._company is not None else {}
-        return Shown(list(islice(listening, MAX_SHOWN)), rooms)
+        return Shown(list(islice(listening, MAX_SHOWN)), rooms, self._place)
 
     def _exchange(self, facts: NodeFacts, version: str, shown: Shown | None) -> Mapping[str, Seen]:
         """In the native thread: what the other nodes show."""

@@ -5,7 +5,7 @@ So that nobody forgets when that one goes, all of them remember who was there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -24,9 +24,10 @@ MOST_LAGGING = 100
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """A node that came or went, and when."""
+    """A node, where it runs, and when it was seen, came or went."""
 
     facts: NodeFacts
+    place: str
     at: float
 
 
@@ -37,7 +38,7 @@ class Lookout:
         self._node_id = node_id
         self._clear_at = started_at
         self._looked_at = started_at
-        self._known: dict[str, NodeFacts] = {}
+        self._known: dict[str, Noted] = {}
         self._lost: dict[str, Noted] = {}
         self._arrived: dict[str, Noted] = {}
         self._left: dict[str, float] = {}
@@ -49,21 +50,25 @@ class Lookout:
     def said_goodbye(self, node_id: str, now: float) -> None:
         self._left[node_id] = now
 
-    def look(self, nodes: Sequence[NodeFacts], bus: str | None, now: float) -> None:
-        """Compare who is there with who was."""
+    def look(
+        self, nodes: Sequence[NodeFacts], places: Mapping[str, str], bus: str | None, now: float
+    ) -> None:
+        """Compare who is there with who was. `places` is where each node runs."""
         if bus is not None or now - self._looked_at > STILL_SECONDS:
             self._clear_at = now + GRACE_SECONDS
         self._looked_at = now
         if self.is_blind(now):
             return
-        there = {node.node_id: node for node in nodes}
+        there = {
+            node.node_id: Noted(node, places.get(node.node_id, node.host), now) for node in nodes
+        }
         back = {node_id for node_id in there if self._lost.pop(node_id, None) is not None}
         new = [there[name] for name in there if name not in self._known and name not in back]
         has_known = bool(self._known)
         for node_id in [node_id for node_id in self._known if node_id not in there]:
             self._miss(self._known.pop(node_id), there, now)
-        for facts in new if has_known else ():
-            self._welcome(facts, now)
+        for noted in new if has_known else ():
+            self._welcome(noted)
         self._known.update(there)
         self._forget(now)
 
@@ -82,24 +87,29 @@ class Lookout:
     def is_oldest(self, nodes: Sequence[NodeFacts]) -> bool:
         return bool(nodes) and nodes[0].node_id == self._node_id
 
-    def _miss(self, facts: NodeFacts, there: Collection[str], now: float) -> None:
-        """A node is gone: lost, unless it said so or was started again before this was noticed."""
+    def _miss(self, gone: Noted, there: Collection[str], now: float) -> None:
+        """A node is gone: lost, unless it said so or was started again before this was noticed.
+
+        Again is where it ran: there is room for one there, so nobody else is taken for it.
+        """
+        facts = gone.facts
         if facts.status == DRAINING or facts.node_id in self._left:
             return
         for node_id, arrived in self._arrived.items():
             is_later = arrived.facts.started_at > facts.last_seen
-            if node_id in there and arrived.facts.host == facts.host and is_later:
+            if node_id in there and arrived.place == gone.place and is_later:
                 del self._arrived[node_id]
                 return
-        self._lost[facts.node_id] = Noted(facts, now)
+        self._lost[facts.node_id] = Noted(facts, gone.place, now)
 
-    def _welcome(self, facts: NodeFacts, now: float) -> None:
-        """A new node takes the place of a lost one, of its own host if there is one."""
-        same = [i for i, lost in self._lost.items() if lost.facts.host == facts.host]
+    def _welcome(self, new: Noted) -> None:
+        """A new node replaces a lost one: of the place where it runs, or of its host, or any."""
+        same_place = [i for i, lost in self._lost.items() if lost.place == new.place]
+        same_host = [i for i, lost in self._lost.items() if lost.facts.host == new.facts.host]
         if self._lost:
-            del self._lost[next(iter(same or self._lost))]
+            del self._lost[next(iter(same_place or same_host or self._lost))]
         else:
-            self._arrived[facts.node_id] = Noted(facts, now)
+            self._arrived[new.facts.node_id] = new
 
     def _forget(self, now: float) -> None:
         for node_id in [i for i, at in self._left.items() if now - at > FORGET_SECONDS]:

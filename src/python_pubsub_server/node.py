@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Sequence
@@ -77,10 +78,11 @@ NOTE_SECONDS = 1.0  # how late the other nodes' ledgers know of a delivery
 class Node:
     """A server process without its doors: everything that `pubsub_ws` puts behind them.
 
-    Raises StartError when the database cannot be opened.
+    `worker` is its number among those that share its port. Raises StartError when the database
+    cannot be opened.
     """
 
-    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, worker: int = 0) -> None:
         database = open_database(
             settings.database_url,
             durability=settings.durability,
@@ -152,6 +154,7 @@ class Node:
             self.hub,
             lambda: Measured(len(self.connections), announcer.published, self.is_draining),
             self.clock.now,
+            place=f"{socket.gethostname()} {settings.host}:{settings.port} {worker}",
         )
         self.watching = self._open_watching(announcer)
         self.graph = Graph(self.readers, self.cluster, self.rates)

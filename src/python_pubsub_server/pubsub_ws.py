@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import flask
+import msgspec
 
 from . import __version__, logs, namespaces, routes
 from .auth import is_loopback
@@ -48,12 +49,13 @@ STRANGERS_BODY_BYTES = 2**16  # of who may not come in
 LONG = "10000"  # a Content-Length with so many digits is looked at twice
 
 
-def create_app(settings: Settings, runtime: Runtime) -> flask.Flask:
+def create_app(settings: Settings, runtime: Runtime, worker: int = 0) -> flask.Flask:
     """The whole server as a Flask application; its node is `app.extensions["pubsub"]`.
 
-    Raises StartError when the database cannot be opened.
+    `worker` is its number among those that share its port. Raises StartError when the database
+    cannot be opened.
     """
-    node = Node(settings, runtime)
+    node = Node(settings, runtime, worker)
     app = routes.App(__name__, static_folder="web/static")
     app.extensions["pubsub"] = node
     app.secret_key = os.urandom(32)  # nothing is signed with it; never a constant all the same
@@ -243,13 +245,17 @@ def respond(response: Response, start_response: Callable[..., Any]) -> Iterable[
     return [response.body]
 
 
-def serve(settings: Settings, *, shares_port: bool = False) -> int:
-    """Run the server until SIGTERM or SIGINT; the process's exit code. Raises StartError."""
+def serve(settings: Settings, *, worker: int = 0) -> int:
+    """Run the server until SIGTERM or SIGINT; the process's exit code. Raises StartError.
+
+    `worker` is its number, from 1, among those that share its port.
+    """
     logs.configure(settings.log_level, settings.log_format)
     allow_many_connections()
     runtime = open_runtime(settings.async_mode)
-    listener = runtime.listen(settings.host, settings.port, is_shared=shares_port)
-    app = create_app(settings, runtime)
+    listener = runtime.listen(settings.host, settings.port, is_shared=worker > 0)
+    settings = msgspec.structs.replace(settings, port=listener.getsockname()[1])
+    app = create_app(settings, runtime, worker)
     node: Node = app.extensions["pubsub"]
     entrance: Entrance = app.wsgi_app  # type: ignore[assignment]
     server = HTTPServer(

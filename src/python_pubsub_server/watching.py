@@ -197,7 +197,8 @@ class Watching:
         checks, nodes = health.checks, self._cluster.nodes()
         bus = checks["bus"].message
         wrongs = self._rules.look(sample, checks["database"].message, bus, now)
-        self._lookout.look(nodes, bus if self._bus.is_shared else None, now)
+        bus_failure = bus if self._bus.is_shared else None
+        self._lookout.look(nodes, self._cluster.places(), bus_failure, now)
         is_oldest = self._lookout.is_oldest(nodes)
         is_teller = is_oldest and not self._lookout.is_blind(now)
         if is_teller:

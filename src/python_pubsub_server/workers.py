@@ -29,6 +29,8 @@ STEADY_SECONDS = 60.0  # who ran that long begins with the first pause again
 STOP_SECONDS = 15.0  # beside the time to drain
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
+Run = Callable[[Settings, int], int]  # the life of a worker, by its number; its exit code
+
 
 class Worker(msgspec.Struct):
     """One place for a process: the one that runs there, or when the next is to start."""
@@ -40,7 +42,7 @@ class Worker(msgspec.Struct):
     pause: float = FIRST_PAUSE
 
 
-def serve(settings: Settings, count: int, run: Callable[[Settings], int]) -> int:
+def serve(settings: Settings, count: int, run: Run) -> int:
     """Keep so many processes in `run` until SIGTERM or SIGINT; the exit code. Raises StartError."""
     if settings.redis_url is None:
         raise ConfigurationError(
@@ -62,7 +64,7 @@ def serve(settings: Settings, count: int, run: Callable[[Settings], int]) -> int
 class Workers:
     """The processes of one parent."""
 
-    def __init__(self, settings: Settings, count: int, run: Callable[[Settings], int]) -> None:
+    def __init__(self, settings: Settings, count: int, run: Run) -> None:
         self._settings = settings
         self._run = run
         self._workers = [Worker(number) for number in range(1, count + 1)]
@@ -85,11 +87,11 @@ class Workers:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            os._exit(self._work(parent))
+            os._exit(self._work(parent, worker.number))
         worker.pid, worker.started_at = pid, now
         logs.event(logging.INFO, "worker_started", worker=worker.number, pid=pid)
 
-    def _work(self, parent: int) -> int:
+    def _work(self, parent: int, number: int) -> int:
         """The whole life of a worker; its exit code."""
         code = 1
         try:
@@ -97,7 +99,7 @@ class Workers:
                 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             if os.getppid() == parent:
-                code = self._run(self._settings)
+                code = self._run(self._settings, number)
         except StartError as error:
             logs.event(logging.ERROR, "worker_cannot_start", reason=str(error))
         except Exception as error:  # noqa: BLE001 - told; the parent starts another one

@@ -29,7 +29,9 @@ class Watcher(Client):
     def __init__(self, server: RunningServer) -> None:
         super().__init__(server.url)
         self.alerts: list[tuple[str, str]] = []
-        self.subscribe("cluster:alerts")
+        # Not `subscribe`: an alert may come before its answer, and is kept for `until`.
+        wanted = {"consumer": "watcher", "topics": ["cluster:alerts"]}
+        assert self.call("subscribe", wanted)["status"] == "ok"
 
     def __enter__(self) -> Watcher:
         return self
@@ -96,6 +98,15 @@ def test_nodes_that_die_and_freeze_are_lost_until_they_are_back(
         )
         ended = oldest.get("/api/cluster/alerts")["ended"]
         assert {alert["id"] for alert in ended} >= {frozen, killed}
+
+
+def test_a_node_that_dies_as_another_one_starts_is_lost(tmp_path: Path, redis: RedisServer) -> None:
+    with cluster(tmp_path, redis) as nodes, Watcher(nodes[0]) as watcher:
+        all_see(nodes)
+        killed = f"node_lost:{node_id(nodes[1])}"
+        nodes[1].kill()
+        with RunningServer(tmp_path, redis_url=redis.url):  # beside it, not in its place
+            watcher.until((killed, "begin"))
 
 
 def test_without_redis_every_node_tells_its_own_clients(tmp_path: Path, redis: RedisServer) -> None:
