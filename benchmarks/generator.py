@@ -40,9 +40,9 @@ def build(directory: Path) -> Path:
 
 
 def generate(
-    program: Path, arguments: Sequence[str], *, core: int, timeout: float = 150.0
+    program: Path, arguments: Sequence[str], *, core: int | None, timeout: float = 150.0
 ) -> Result:
-    """Run the load generator on one core; what it counted (see its `measure`)."""
+    """Run the load generator on one core or on all; what it counted (see its `measure`)."""
     try:
         done = subprocess.run(
             pinned([str(program), *arguments], core),

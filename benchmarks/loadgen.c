@@ -27,7 +27,7 @@
 
 enum {
     RECEIVE_BYTES = 1 << 20,
-    MAX_BATCH = 1000, MAX_WATCHED = 64, MAX_EVENTS = 512,
+    MAX_BATCH = 1000, MAX_WATCHED = 64, MAX_PORTS = 16, MAX_EVENTS = 512,
     BUCKETS = 4096,
     /* consumptions that may wait for an answer before publishing pauses: deep enough to keep a
        server busy, shallow enough that a slow one is not measured by the length of its queue */
@@ -39,9 +39,13 @@ static const char *const PROTOCOLS[] = {"socketio", "nchan", "nats", "http"};
 
 enum state { CLOSED, CONNECTING, UPGRADING, OPENING, JOINING, SUBSCRIBING, READY };
 
+/* Servers of one log: connections are shared out among them in turn. */
+struct ports { int numbers[MAX_PORTS]; int count; };
+
 struct connection {
     int fd;
     int number;
+    int port;
     enum protocol protocol;
     enum state state;
     bool publishes;
@@ -54,7 +58,8 @@ struct connection {
 };
 
 static struct {
-    int port, subscribers, publishers, topics, batch, size, storms, burst;
+    struct ports subscribe_at, publish_at;
+    int subscribers, publishers, topics, batch, size, storms, burst;
     double rate, seconds, warmup, settle;
     uint64_t limit;
     bool consume;
@@ -255,7 +260,7 @@ static void post(struct connection *c, const char *path, const char *body, size_
     int head_length = snprintf(head, sizeof head,
                                "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
                                "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                               path, options.port, length);
+                               path, c->port, length);
     memcpy(reserve(c, (size_t)head_length), head, (size_t)head_length);
     send_bytes(c, body, length);
 }
@@ -474,7 +479,7 @@ static void close_connection(struct connection *c) {
 }
 
 static void open_connection(struct connection *c) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port),
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)c->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -504,7 +509,7 @@ static void connected(struct connection *c) {
         c->state = UPGRADING;
         send_line(c, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\n"
                        "Connection: Upgrade\r\nSec-WebSocket-Key: bG9hZC1nZW5lcmF0b3ItMQ==\r\n"
-                       "Sec-WebSocket-Version: 13\r\n\r\n", path, options.port);
+                       "Sec-WebSocket-Version: 13\r\n\r\n", path, c->port);
     }
 }
 
@@ -590,8 +595,10 @@ static void set_up(void) {
     if (!connections || !idle || !scratch) fail("out of memory");
     for (int i = 0; i < connection_count; i++) {
         bool publishes = i >= options.subscribers;
+        const struct ports *at = publishes ? &options.publish_at : &options.subscribe_at;
         connections[i] = (struct connection){
             .fd = -1, .number = i, .publishes = publishes,
+            .port = at->numbers[(publishes ? i - options.subscribers : i) % at->count],
             .protocol = publishes ? options.publish : options.subscribe};
     }
     poller = epoll_create1(0);
@@ -651,6 +658,16 @@ static enum protocol parse_protocol(const char *name) {
     fail("no protocol %s", name);
 }
 
+static void parse_ports(struct ports *ports, char *list) {
+    ports->count = 0;
+    for (char *port = strtok(list, ","); port; port = strtok(NULL, ",")) {
+        int number = atoi(port);
+        if (number <= 0 || number > 65535 || ports->count == MAX_PORTS)
+            fail("an option is missing or out of range: port %s", port);
+        ports->numbers[ports->count++] = number;
+    }
+}
+
 static void parse_watched(char *list) {
     for (char *pid = strtok(list, ","); pid && options.watched_count < MAX_WATCHED;
          pid = strtok(NULL, ","))
@@ -659,29 +676,32 @@ static void parse_watched(char *list) {
 
 static void parse_options(int count, char **arguments) {
     static const struct option NAMES[] = {
-        {"port", 1, 0, 0}, {"subscribers", 1, 0, 0}, {"publishers", 1, 0, 0}, {"topics", 1, 0, 0},
+        {"subscribers", 1, 0, 0}, {"publishers", 1, 0, 0}, {"topics", 1, 0, 0},
         {"batch", 1, 0, 0}, {"size", 1, 0, 0}, {"storms", 1, 0, 0}, {"burst", 1, 0, 0},
         {"rate", 1, 0, 'n'}, {"seconds", 1, 0, 'n'}, {"warmup", 1, 0, 'n'}, {"settle", 1, 0, 'n'},
         {"subscribe", 1, 0, 's'}, {"publish", 1, 0, 'p'}, {"watch", 1, 0, 'w'},
-        {"limit", 1, 0, 'l'}, {"consume", 0, 0, 'c'}, {0, 0, 0, 0}};
-    int *const INTEGERS[] = {&options.port, &options.subscribers, &options.publishers,
-                             &options.topics, &options.batch, &options.size, &options.storms,
-                             &options.burst};
+        {"limit", 1, 0, 'l'}, {"consume", 0, 0, 'c'}, {"port", 1, 0, 'a'}, {"publish-port", 1, 0, 'b'},
+        {0, 0, 0, 0}};
+    int *const INTEGERS[] = {&options.subscribers, &options.publishers, &options.topics,
+                             &options.batch, &options.size, &options.storms, &options.burst};
     double *const NUMBERS[] = {&options.rate, &options.seconds, &options.warmup, &options.settle};
     int at = 0;
     for (int kind; (kind = getopt_long(count, arguments, "", NAMES, &at)) != -1;) {
         switch (kind) {
         case 0: *INTEGERS[at] = atoi(optarg); break;
-        case 'n': *NUMBERS[at - 8] = atof(optarg); break;
+        case 'n': *NUMBERS[at - 7] = atof(optarg); break;
         case 's': options.subscribe = parse_protocol(optarg); break;
         case 'p': options.publish = parse_protocol(optarg); break;
         case 'w': parse_watched(optarg); break;
         case 'l': options.limit = strtoul(optarg, NULL, 10); break;
         case 'c': options.consume = true; break;
+        case 'a': parse_ports(&options.subscribe_at, optarg); break;
+        case 'b': parse_ports(&options.publish_at, optarg); break;
         default: exit(2);
         }
     }
-    if (options.port <= 0 || options.subscribers < 0 || options.publishers < 0 ||
+    if (!options.publish_at.count) options.publish_at = options.subscribe_at;
+    if (!options.subscribe_at.count || options.subscribers < 0 || options.publishers < 0 ||
         options.topics < 1 || options.batch < 1 || options.batch > MAX_BATCH ||
         options.size < 20 || options.size > 1000 || options.burst < 1)
         fail("an option is missing or out of range");

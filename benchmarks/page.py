@@ -99,6 +99,19 @@ leave of the generator's core allows, 64 at a time, or 1,000 requests that never
 Milliseconds are those of the authenticated. On its own: `python benchmarks/flood.py`.
 """
 
+NODES = """\
+## Several processes on one log
+
+1, 2 and 3 processes, each on a port of its own, share a database and have a Redis between them; one
+alone has the Redis, too. SQLite and PostgreSQL both commit with full durability. Nothing is bound
+to a core here: the processes, PostgreSQL, Redis and the load generator share the cores of the
+machine, so more processes bring only what there are cores for. CPU is percent of one core, of the
+processes alone, without PostgreSQL and Redis. Publishers and subscribers are shared out among the
+processes: 32 publishers; then 32, and 1,000 subscribers of one topic; then, open loop, 200 messages
+a second by 8 publishers at the first process to 100 subscribers at the last one (of one process: at
+the same). One run each. On its own: `python benchmarks/nodes.py`.
+"""
+
 PAGES = """\
 ## The pages under load
 
@@ -132,6 +145,7 @@ class Tables:
     pages: str
     chat: str
     flood: str
+    nodes: str
 
 
 def sections(rows: Sequence[Row]) -> Iterable[str]:
@@ -166,6 +180,9 @@ def page(rows: Sequence[Row], tables: Tables, occasion: Occasion) -> str:
                 "",
                 FLOOD,
                 tables.flood,
+                "",
+                NODES,
+                tables.nodes,
                 "",
                 PAGES,
                 tables.pages,

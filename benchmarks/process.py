@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -25,8 +26,19 @@ def cores() -> tuple[int, int]:
     return available[0], available[-1]
 
 
-def pinned(command: Sequence[str], core: int) -> list[str]:
-    """The command on one core; `taskset` becomes the command, so the process id stays."""
+def allow_many_files() -> None:
+    """Raise the soft limit of open files for the servers and the generator that are started."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def pinned(command: Sequence[str], core: int | None) -> list[str]:
+    """The command on one core; `taskset` becomes the command, so the process id stays.
+
+    Without a core the command is on all of them.
+    """
+    if core is None:
+        return list(command)
     return ["taskset", "--cpu-list", str(core), *command]
 
 
@@ -64,9 +76,13 @@ def process_seconds(pids: Sequence[int]) -> float:
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, core: int, directory: Path, environment: Mapping[str, str]
+    command: Sequence[str],
+    port: int,
+    core: int | None,
+    directory: Path,
+    environment: Mapping[str, str],
 ) -> Iterator[list[int]]:
-    """Run a server on one core; yields the ids of its processes once it listens.
+    """Run a server on one core or on all; yields the ids of its processes once it listens.
 
     Settings of the caller's own environment stay out of it.
     """

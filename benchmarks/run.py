@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import resource
 import shlex
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from page import Occasion, Tables, page
 from plot import svg
 from process import (
     NotStarted,
+    allow_many_files,
     core_seconds,
     cores,
     free_port,
@@ -181,12 +181,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parsed
 
 
-def allow_many_files() -> None:
-    """Raise the soft limit of open files for the servers and the generator that are started."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def show_list() -> None:
     for workload in WORKLOADS.values():
         print(f"{workload.name:20} {workload.title}\n{'':20} {', '.join(workload.contenders)}")
@@ -218,6 +212,7 @@ def main(arguments: Sequence[str]) -> int:
         import chat
         import flood
         import monitoring
+        import nodes
         import page_costs
         import replay
 
@@ -231,8 +226,10 @@ def main(arguments: Sequence[str]) -> int:
         print(talk)
         strangers = flood.table(flood.measure())
         print(strangers)
+        several = nodes.measure()
+        print(several)
         missed = missed or not (are_fast and are_met and are_cheap)
-        write_docs(rows, Tables(replays, routes, costs, talk, strangers), docs)
+        write_docs(rows, Tables(replays, routes, costs, talk, strangers, several), docs)
     print(f"{amount(time.monotonic() - started)} s")
     return 1 if failed or missed else 0
 

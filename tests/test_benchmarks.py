@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import sys
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,6 +19,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import chat  # noqa: E402
 import flood  # noqa: E402
 import frames  # noqa: E402
+import nodes  # noqa: E402
 import replay  # noqa: E402
 import run  # noqa: E402
 from contenders import CONTENDERS  # noqa: E402
@@ -201,7 +203,12 @@ def test_page_holds_where_when_how_and_every_figure() -> None:
     ]
     occasion = Occasion("a machine", "2030-01-02", "make bench", "C", {"pubsub": "1.2.3"})
     tables = Tables(
-        "| a replay |", "| /topics |", "| /network-graph.html |", "| a room |", "| strangers |"
+        "| a replay |",
+        "| /topics |",
+        "| /network-graph.html |",
+        "| a room |",
+        "| strangers |",
+        "| processes |",
     )
     text = page(rows, tables, occasion)
     for said in (
@@ -216,6 +223,7 @@ def test_page_holds_where_when_how_and_every_figure() -> None:
         "| a replay |",
         "| a room |",
         "| strangers |",
+        "| processes |",
         "/network-graph.html",
     ):
         assert said in text
@@ -306,3 +314,51 @@ def test_a_flood_of_strangers_costs_the_authenticated_no_message() -> None:
         assert len(report.latencies) == 120 * flood.SUBSCRIBERS
     assert all(report.strangers > 0 for report in reports[1:-1])
     assert flood.table(reports).count("\n") == len(reports) + 1
+
+
+# ---- several processes ----
+
+
+@needs_compiler
+def test_generator_shares_its_connections_out_among_ports(program: Path, tmp_path: Path) -> None:
+    core, other = cores()
+    with ExitStack() as stack:
+        ports = [free_port(), free_port()]
+        for port in ports:
+            directory = tmp_path / str(port)
+            directory.mkdir()
+            command = CONTENDERS["sink"].command(port, directory)
+            stack.enter_context(running(command, port, core, directory, {}))
+        # A sink feeds its own subscribers, once it is asked to publish.
+        loads = [
+            *("--publish-port", str(ports[1]), "--publishers", "1"),
+            *("--warmup", "0", "--seconds", "0.2"),
+        ]
+        for subscribe_at, subscribers, is_fed in (
+            (f"{ports[0]}", "1", False),
+            (f"{ports[0]},{ports[1]}", "1", False),
+            (f"{ports[0]},{ports[1]}", "2", True),
+        ):
+            at = ["--port", subscribe_at, "--subscribers", subscribers]
+            counted = generate(program, [*at, *loads], core=other, timeout=60)
+            assert counted["published"] > 0
+            assert (counted["delivered"] > 0) is is_fed
+    with pytest.raises(GeneratorFailed, match="port 99999"):
+        generate(program, ["--port", "99999"], core=other)
+
+
+@needs_compiler
+def test_several_processes_are_measured_on_each_database(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert nodes.main(["--quick"]) == 0
+    table = capsys.readouterr().out
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines()[4:]]
+    assert [row[:2] for row in cells] == [
+        *(["SQLite", "1"], ["SQLite", "2"]),
+        *(["PostgreSQL", "1"], ["PostgreSQL", "2"]),
+    ]
+    for row in cells:
+        figures = [float(row[place].strip("*").replace(",", "")) for place in (2, 4, 6, 7)]
+        assert min(figures) > 0
+        assert "missing" not in row[-1]
