@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from python_pubsub_server.runtime import Runtime, open_runtime
+from python_pubsub_server.runtime import Runtime, Task, open_runtime
 from python_pubsub_server.transport.http import HTTPServer
 
 T = TypeVar("T")
@@ -69,6 +73,32 @@ def until(runtime: Runtime, condition: Callable[[], Any], patience: float = PATI
         assert time.monotonic() < give_up_at, f"not so within {patience:g} seconds"
         runtime.sleep(0.001)
     return found
+
+
+def watch_tasks(runtime: Runtime) -> list[Task]:
+    """The tasks that are started from now on; the list grows with them."""
+    started: list[Task] = []
+    spawn = runtime.spawn
+
+    def watched(function: Callable[..., object], *args: Any) -> Task:
+        started.append(spawn(function, *args))
+        return started[-1]
+
+    runtime.spawn = watched  # type: ignore[method-assign]
+    return started
+
+
+def run_program(code: str) -> None:
+    """A program of its own, which must end well and write no error."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": "src"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=STORY_PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class Serving:

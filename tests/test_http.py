@@ -7,16 +7,21 @@ import http.client
 import json
 import os
 import socket
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 import pytest
 
-from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving, until
+from loops import (
+    BACKENDS,
+    PATIENCE,
+    Serving,
+    run_on_loop,
+    run_program,
+    serving,
+    until,
+)
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.transport.http import HTTPServer, Limits, Seats, take_over
 from python_pubsub_server.transport.http.requests import Refusal, Request, RequestParser
@@ -237,15 +242,7 @@ def test_a_process_without_file_descriptors_accepts_again_later(backend: str) ->
         assert serving.wait({PATIENCE}) and threads.close({PATIENCE})
         runtime.close()
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | {"PYTHONPATH": "src"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=STORY_PATIENCE,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    run_program(code)
 
 
 def test_more_connections_than_1024_are_served(live: Live) -> None:

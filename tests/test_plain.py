@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving
+from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving, watch_tasks
 from python_pubsub_server import pubsub_ws
 from python_pubsub_server.config import Settings
 from python_pubsub_server.errors import Forbidden, RequestError
@@ -203,15 +203,7 @@ def test_shutdown_cuts_off_who_does_not_answer(live: Live, tmp_path: Path) -> No
 def test_an_idle_connection_costs_no_task(live: Live, tmp_path: Path) -> None:
     def story(runtime: Runtime) -> None:
         with house(runtime, tmp_path) as here:
-            spawned = []
-            spawn = runtime.spawn
-
-            def counted(function: Callable[..., object], *args: Any) -> Any:
-                task = spawn(function, *args)
-                spawned.append(task)
-                return task
-
-            runtime.spawn = counted  # type: ignore[method-assign]
+            spawned = watch_tasks(runtime)
             clients = [here.connect("/ws") for _ in range(20)]
             for client in clients:
                 assert here.run(client.call, "subscribe", channel="t")["status"] == "ok"

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from loops import BACKENDS, PATIENCE, run_on_loop, until
+from loops import BACKENDS, PATIENCE, run_on_loop, run_program, until
 from python_pubsub_server.errors import ConfigurationError, ListenError
 from python_pubsub_server.runtime import Runtime, open_runtime
 
@@ -46,15 +46,7 @@ def test_opening_warns_nobody_and_patches_nothing(backend: str) -> None:
         open_runtime({backend!r}).close()
         assert before == (socket.socket, threading.Thread, time.sleep)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | {"PYTHONPATH": "src"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    run_program(code)
 
 
 # Tasks, timers, events

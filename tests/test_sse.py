@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 import jwt
 import pytest
 
-from loops import BACKENDS, PATIENCE, STORY_PATIENCE, Serving, run_on_loop, serving, until
+from loops import (
+    BACKENDS,
+    PATIENCE,
+    STORY_PATIENCE,
+    Serving,
+    run_on_loop,
+    serving,
+    until,
+    watch_tasks,
+)
 from python_pubsub_server.config import Settings
 from python_pubsub_server.model import Message
 from python_pubsub_server.node import Node
@@ -318,15 +327,7 @@ def test_hundreds_come_and_go_and_leave_nothing_behind(live: Live, tmp_path: Pat
 def test_an_idle_stream_costs_no_task(live: Live, tmp_path: Path) -> None:
     def story(runtime: Runtime) -> None:
         with house(runtime, tmp_path) as here:
-            spawned = []
-            spawn = runtime.spawn
-
-            def counted(function: Callable[..., object], *args: Any) -> Any:
-                task = spawn(function, *args)
-                spawned.append(task)
-                return task
-
-            runtime.spawn = counted  # type: ignore[method-assign]
+            spawned = watch_tasks(runtime)
             readers = [here.open("t", "0") for _ in range(20)]
             for reader in readers:
                 here.run(reader.next)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import requests
 
-from system.clients import TIMEOUT, InlineClient
+from system.clients import TIMEOUT, InlineClient, hang_up
 from system.plain import PlainClient
 
 
@@ -80,14 +80,7 @@ class SocketIOChatter:
         return self.sio.call(kind, fields, namespace="/chat", timeout=TIMEOUT)
 
     def close(self) -> None:
-        engine = self.sio.eio
-        tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task]
-        self.sio.disconnect()
-        for task in tasks:
-            task.join(TIMEOUT)
-        self.http.close()
-        if engine.ws is not None:
-            engine.ws.shutdown()
+        hang_up(self.sio)
 
 
 def joined(chatter: Chatter, room: str, **more: Any) -> list[Any]:

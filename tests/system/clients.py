@@ -26,6 +26,19 @@ class InlineClient(socketio.Client):  # type: ignore[misc]
         return InlineEngine
 
 
+def hang_up(sio: InlineClient) -> None:
+    """Disconnect, and leave no thread and no socket behind."""
+    engine = sio.eio
+    tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task]
+    sio.disconnect()
+    for task in tasks:
+        task.join(TIMEOUT)
+    # python-engineio leaves these to the garbage collector.
+    engine.http.close()
+    if engine.ws is not None:
+        engine.ws.shutdown()
+
+
 class Client:
     """A Socket.IO client that keeps what it gets until a test asks for it."""
 
@@ -42,15 +55,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        engine = self.sio.eio
-        tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task]
-        self.sio.disconnect()
-        for task in tasks:
-            task.join(TIMEOUT)
-        # python-engineio leaves these to the garbage collector.
-        self.http.close()
-        if engine.ws is not None:
-            engine.ws.shutdown()
+        hang_up(self.sio)
 
     def call(self, event: str, argument: Any = None) -> Any:
         """Send an event; its acknowledgement."""

@@ -23,7 +23,7 @@ from postgresql import PostgreSQL
 from python_pubsub_server.config import table
 from redis_server import RedisServer, free_port
 from server import ROOT, RunningServer
-from system.clients import Client, InlineClient
+from system.clients import Client, InlineClient, hang_up
 
 DEPLOY = ROOT / "deploy"
 SECRET = "a secret of more than 32 bytes, for tests"
@@ -176,12 +176,7 @@ class PollingClient:
         assert self.sio.call("subscribe", body, timeout=20)["status"] == "ok"
 
     def close(self) -> None:
-        engine = self.sio.eio
-        tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task]
-        self.sio.disconnect()
-        for task in tasks:
-            task.join(PATIENCE)
-        self.http.close()
+        hang_up(self.sio)
 
     def _hear(self, message: dict[str, Any]) -> None:
         self.heard.append(message["sequence"])

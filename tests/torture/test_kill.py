@@ -64,7 +64,13 @@ class Story:
     def kill_after(self, answers: int, busiest: Publisher) -> None:
         """Kill the server once one publisher has so many more answers, and start it again."""
         target = len(busiest.answered) + answers
-        busiest.until(lambda: len(busiest.answered) >= target)
+        try:
+            busiest.until(lambda: len(busiest.answered) >= target)
+        except AssertionError as error:
+            stands = {each.name: (each.sent, len(each.answered)) for each in self.publishers}
+            error.add_note(f"{busiest.name} to {target}; sent and answered: {stands}")
+            error.add_note(self.server.log[-5_000:])
+            raise
         self.is_up.clear()
         self.server.kill()
         self.server.start()
