@@ -82,10 +82,12 @@ def test_connections_are_taken_from_whom_the_door_says() -> None:
 
 
 def test_where_nothing_is_limited_nothing_is_refused() -> None:
-    limits = Limits(Metrics())
+    metrics = Metrics()
+    limits = Limits(metrics)
     limits.publish(ANN, ["a"] * 10_000)
     limits.published(ANN, began("a"))
     limits.connect("one")
+    assert metrics.limits == {}
 
 
 def test_a_publisher_begins_so_many_topics_and_goes_on_with_them() -> None:

@@ -82,7 +82,9 @@ def test_the_document_says_what_needs_a_token(guarded: RunningServer) -> None:
 def test_every_reference_leads_somewhere(server: RunningServer) -> None:
     for path in ("/openapi.json", "/asyncapi.json"):
         said = server.get(path)
-        for reference in re.findall(r'"\$ref":\s*"#/([^"]+)"', json.dumps(said)):
+        references = re.findall(r'"\$ref":\s*"#/([^"]+)"', json.dumps(said))
+        assert references
+        for reference in references:
             place = said
             for key in reference.split("/"):
                 place = place[key.replace("~1", "/")]

@@ -174,7 +174,11 @@ class TestConsumptions:
 
     def test_an_interest_is_kept_from_the_first_time_on(self, storage: Storage) -> None:
         storage.commit(interests=(Interest("bo", "news"), Interest("bo", "news")))
+        storage.publish(draft())
         storage.commit(interests=(Interest("bo", "news"), Interest("bo", "*")))
+        known = [(each.consumer, each.topic) for each in storage.reader.interests(9)]
+        assert sorted(known) == [("bo", "*"), ("bo", "news")]
+        assert storage.reader.count_unconsumed("bo", "news", 9) == 1
 
 
 class TestTotals:
