@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
+from loops import PATIENCE
 from postgresql import PostgreSQL
 from python_pubsub_server.errors import ConfigurationError, DatabaseError
 from python_pubsub_server.storage.database import (
@@ -64,7 +65,7 @@ def test_a_connection_that_is_lost_in_use_is_said_and_opened_again(
         writing.start()
         wait_until_locked(url)
         cut_off(url)
-        writing.join(10)
+        writing.join(PATIENCE)
     assert isinstance(outcome[0], WriteFailed)
     storage.publish(draft(message_id="2"))
     assert storage.sequences() == [1, 2]

@@ -14,7 +14,7 @@ from postgresql import PostgreSQL
 from redis_server import Proxy, RedisServer
 from server import RunningServer
 from system.clients import Client
-from system.cluster import Follower, cluster
+from system.cluster import PATIENCE, Follower, cluster
 from system.dashboards import dashboard, event
 
 Nodes = list[RunningServer]
@@ -108,7 +108,7 @@ def test_without_redis_every_node_serves_and_the_others_follow(
         redis.kill()
         for server in (one, two):
             server.until(lambda s=server: "bus_lost" in s.log)
-            answer = server.http.get(server.url + "/health/ready", timeout=10)
+            answer = server.http.get(server.url + "/health/ready", timeout=PATIENCE)
             assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
             assert server.get("/api/health")["status"] == "degraded"
             assert server.get("/health")["status"] == "healthy"
@@ -247,9 +247,9 @@ def test_a_dashboard_sees_what_happens_on_every_node(tmp_path: Path, redis: Redi
 def test_asking_for_the_nodes_tells_the_channel(tmp_path: Path, redis: RedisServer) -> None:
     with cluster(tmp_path, redis, 1) as (one,), redis.client.pubsub() as heard:
         heard.subscribe("cluster:metrics")
-        assert heard.get_message(timeout=5)["type"] == "subscribe"
+        assert heard.get_message(timeout=PATIENCE)["type"] == "subscribe"
         told = one.get("/api/cluster/nodes")
-        message = heard.get_message(timeout=5)
+        message = heard.get_message(timeout=PATIENCE)
         assert json.loads(message["data"]) == told
 
 

@@ -36,7 +36,7 @@ FLAGS = (
     "--remote-debugging-port=0",
 )
 START_TIMEOUT = 30.0
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 
 WAIT = """
 new Promise((resolve, reject) => {
@@ -51,6 +51,15 @@ new Promise((resolve, reject) => {
   check();
 })
 """
+
+
+def choosing(selector: str, value: str) -> str:
+    """JavaScript that chooses an option of a list."""
+    return f"""(() => {{
+      const select = document.querySelector({json.dumps(selector)});
+      select.value = {json.dumps(value)};
+      select.dispatchEvent(new Event("change", {{ bubbles: true }}));
+    }})()"""
 
 
 def find_chromium() -> str | None:
@@ -147,6 +156,10 @@ class Page:
         down = event | ({"text": text} if text else {})
         self._devtools.call("Input.dispatchKeyEvent", type="keyDown", **down)
         self._devtools.call("Input.dispatchKeyEvent", type="keyUp", **event)
+
+    def choose(self, selector: str, value: str) -> None:
+        """Choose an option of a list, as if by hand."""
+        self.evaluate(choosing(selector, value))
 
     def text(self, selector: str) -> str:
         value: str = self.evaluate(f"document.querySelector({json.dumps(selector)}).textContent")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from browser import Page
 from hostile import hostile
+from panel import reopen
 
 from server import RunningServer
 from system.chatters import PlainChatter, next_said
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 15.0
 HOSTILE = hostile("chat")
 SAID = "[...document.querySelectorAll('#lines .said:not(.pending) .said-text')]"
 PENDING = "[...document.querySelectorAll('#lines .pending .said-text')]"
@@ -68,20 +66,9 @@ def wait_said(page: Page, *wanted: str) -> None:
     page.wait_for(f"JSON.stringify({texts(SAID)}) === {json.dumps(expected)}")
 
 
-def opened_anew(page: Page, act: str) -> None:
-    """Do something, and wait until the page is opened anew by it."""
-    page.evaluate(f"(globalThis.isOld = true, {act}, null)")
-    give_up_at = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up_at:
-        with contextlib.suppress(AssertionError):  # the document went away under the question
-            if page.evaluate("!globalThis.isOld && document.readyState === 'complete'"):
-                return
-    raise AssertionError("the page was not opened anew")
-
-
 def take_name(page: Page, name: str) -> None:
     page.fill("#name-text", name)
-    opened_anew(page, "document.querySelector('#name').requestSubmit()")
+    reopen(page, "document.querySelector('#name').requestSubmit()")
 
 
 def stored(server: RunningServer, room: str) -> list[Any]:
@@ -126,7 +113,7 @@ def test_what_waits_survives_a_reload_of_the_page(
         ' JSON.stringify({ waiting: [{ id: "kept-1", content: "kept" }] }))'
     )
     for _ in range(2):
-        opened_anew(page, "location.reload()")
+        reopen(page, "location.reload()")
         wait_said(page, "kept")
     assert stored(server, "waiting") == ["kept"]
 

@@ -23,7 +23,6 @@ FOREIGN = "main :is(script, iframe, object, embed, img, style, [onerror], [onloa
 HOSTILE = (
     "\"></textarea><img src=x onerror=globalThis.hacked=1>'<script>globalThis.hacked=2</script>"
 )
-PATIENCE = 25.0
 
 
 def token_of(user: str, seconds: float, **claims: Any) -> str:
@@ -46,7 +45,7 @@ def titles(page: Page) -> list[str]:
 
 
 def wait_for_title(page: Page, title: str) -> None:
-    page.wait_for(f"document.querySelector('#bell-list').textContent.includes('{title}')", PATIENCE)
+    page.wait_for(f"document.querySelector('#bell-list').textContent.includes('{title}')")
 
 
 def vote(page: Page) -> None:
@@ -55,22 +54,22 @@ def vote(page: Page) -> None:
 
 def wait_for_score(page: Page, score: str) -> None:
     shown = "document.querySelector('#poll li:first-child [data-field=score]').textContent"
-    page.wait_for(f"{shown} === '{score}'", PATIENCE)
+    page.wait_for(f"{shown} === '{score}'")
 
 
 def wait_for_text(page: Page, text: str) -> None:
-    page.wait_for(f"document.querySelector('#document-text').value === '{text}'", PATIENCE)
+    page.wait_for(f"document.querySelector('#document-text').value === '{text}'")
 
 
 def wait_for_name(page: Page, name: str) -> None:
     """Wait until the page knows its user; it may be about to be opened anew for that."""
     shown = f"document.querySelector('#own-name').textContent === '{name}'"
     try:
-        page.wait_for(shown, PATIENCE)
+        page.wait_for(shown)
     except AssertionError as error:
         if "navigated" not in str(error):
             raise
-        page.wait_for(shown, PATIENCE)
+        page.wait_for(shown)
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def renew(page: Page, token: str) -> None:
     )
     page.fill("#sign-in-token", token)
     page.evaluate("document.querySelector('#sign-in-form').requestSubmit()")
-    page.wait_for("document.querySelector('#sign-in').hidden", PATIENCE)
+    page.wait_for("document.querySelector('#sign-in').hidden")
 
 
 def keep_token(page: Page, token: str) -> None:
@@ -151,15 +150,15 @@ def test_each_sees_what_concerns_it_through_new_tokens_and_a_crash(
 
     check("at first", "+1", ann)
     assert titles(ann) == titles(ann_elsewhere) == ["for ann at first"]
-    ann.wait_for(f"Date.now() > {ends_at + 1} * 1000", PATIENCE)
+    ann.wait_for(f"Date.now() > {ends_at + 1} * 1000")
     check("with a new token", "+2", bob)
     assert connections(guarded) == here, "no connection was lost with its first token"
     guarded.kill()
     for page in (ann, ann_elsewhere, bob):
-        page.wait_for(f"!({CONNECTED})", PATIENCE)
+        page.wait_for(f"!({CONNECTED})")
     guarded.start()
     for page in (ann, ann_elsewhere, bob):
-        page.wait_for(CONNECTED, PATIENCE)
+        page.wait_for(CONNECTED)
     check("after a crash", "+1", ann)
     expected = ["for ann after a crash", "for ann with a new token", "for ann at first"]
     assert titles(ann) == titles(ann_elsewhere) == expected
@@ -171,10 +170,10 @@ def test_what_is_read_in_one_tab_is_read_in_the_other(
     ann, elsewhere = (sign_in("ann", "d", token_of("ann", 600)) for _ in range(2))
     send(ann, "ann", "once")
     for page in (ann, elsewhere):
-        page.wait_for("document.querySelector('#bell-count').textContent === '1'", PATIENCE)
+        page.wait_for("document.querySelector('#bell-count').textContent === '1'")
     ann.click("button[data-read]")
     for page in (ann, elsewhere):
-        page.wait_for("document.querySelector('#bell-count').textContent === ''", PATIENCE)
+        page.wait_for("document.querySelector('#bell-count').textContent === ''")
     assert guarded.http.get(
         guarded.url + "/api/notifications/count",
         headers={"Authorization": f"Bearer {token_of('ann', 60)}"},
@@ -185,7 +184,7 @@ def test_what_is_read_in_one_tab_is_read_in_the_other(
 def test_a_user_is_told_what_it_may_not(sign_in: Callable[..., Page]) -> None:
     ann = sign_in("ann", "d", token_of("ann", 600, pubsub={"publish": []}))
     send(ann, "bob", "not allowed")
-    ann.wait_for("document.querySelector('#notify-problem').textContent", PATIENCE)
+    ann.wait_for("document.querySelector('#notify-problem').textContent")
 
 
 def test_without_authentication_one_picks_a_name(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Browser, Page
+from browser import Browser, Page, choosing
 from hostile import hostile
 from panel import (
     ITEMS,
@@ -269,11 +269,7 @@ def test_another_language_loses_nothing(open_panel: OpenPanel, server: RunningSe
     page.click("#received .item:last-child [data-confirm]")
     page.wait_for("document.querySelector('.item:last-child').dataset.state === 'confirmed'")
     page.fill("#received-filter", "language")
-    reopen(
-        page,
-        "const select = document.querySelector('#language'); select.value = 'fr';"
-        "select.dispatchEvent(new Event('change', { bubbles: true }));",
-    )
+    reopen(page, choosing("#language", "fr"))
     assert page.evaluate("document.documentElement.lang") == "fr"
     server.publish("language-a", "new", message_id="3")
     server.publish("language-b:2", "a new topic", message_id="4")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from browser import Page
+from browser import Page, choosing
 from french import known_texts
 from pages import page_paths
+from panel import reopen
 
 from server import ROOT
 
@@ -19,7 +17,6 @@ pytestmark = pytest.mark.browser
 
 PAGES = page_paths()
 STATIC = ROOT / "src" / "python_pubsub_server" / "web" / "static"
-PATIENCE = 15.0
 OpenPage = Callable[[str], Page]
 
 
@@ -28,26 +25,9 @@ def connected(page: Page) -> Page:
     return page
 
 
-def choose(page: Page, selector: str, value: str) -> None:
-    page.evaluate(
-        f"""(() => {{
-          const select = document.querySelector({json.dumps(selector)});
-          select.value = {json.dumps(value)};
-          select.dispatchEvent(new Event("change", {{ bubbles: true }}));
-        }})()"""
-    )
-
-
 def choose_language(page: Page, name: str) -> None:
     """Choose a language, and wait until the page is opened anew."""
-    page.evaluate("globalThis.isOld = true")
-    choose(page, "#language", name)
-    give_up_at = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up_at:
-        with contextlib.suppress(AssertionError):  # the document went away under the question
-            if page.evaluate("!globalThis.isOld && document.readyState === 'complete'"):
-                return
-    raise AssertionError("the page was not opened anew")
+    reopen(page, choosing("#language", name))
 
 
 @pytest.fixture
@@ -104,12 +84,12 @@ def test_the_theme_is_that_of_the_system_until_one_is_chosen(
     page.resize(1000, 800, dark=True)
     dark = page.evaluate(ground)
     assert light != dark
-    choose(page, "#theme", "light")
+    page.choose("#theme", "light")
     assert page.evaluate(ground) == light
     again = open_page(path)
     again.resize(1000, 800, dark=True)
     assert again.evaluate(ground) == light
-    choose(again, "#theme", "system")
+    again.choose("#theme", "system")
     assert again.evaluate(ground) == dark
 
 

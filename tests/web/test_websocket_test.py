@@ -51,21 +51,11 @@ def connected(page: Page) -> None:
     page.wait_for("document.querySelector('#connection').dataset.state === 'connected'")
 
 
-def choose(page: Page, selector: str, value: str) -> None:
-    page.evaluate(
-        f"""(() => {{
-          const select = document.querySelector({json.dumps(selector)});
-          select.value = {json.dumps(value)};
-          select.dispatchEvent(new Event("change", {{ bubbles: true }}));
-        }})()"""
-    )
-
-
 def go_to(page: Page, door: str, transport: str = "upgrade") -> None:
     """Connect to a door, and forget what was there before."""
     page.click("#frames-clear")
     page.evaluate(f"document.querySelector('#connect-transport').value = '{transport}'; null")
-    choose(page, "#connect-door", door)
+    page.choose("#connect-door", door)
     noted(page, f"connected to {door}")
     page.click("#frames-clear")
 
@@ -84,7 +74,7 @@ def wait_frame(page: Page, *texts: str, kind: str = "") -> None:
 
 
 def send(page: Page, request: str, body: str | None = None) -> None:
-    choose(page, "#request", request)
+    page.choose("#request", request)
     if body is not None:
         page.fill("#request-body", body)
     page.click("#request-send")
@@ -180,7 +170,7 @@ def test_text_that_is_no_json_is_not_sent(test_page: Page) -> None:
 
 def test_any_other_event_is_sent_too_and_a_refusal_shown(test_page: Page) -> None:
     go_to(test_page, "/")
-    choose(test_page, "#request", "")
+    test_page.choose("#request", "")
     test_page.fill("#request-event", "dance")
     test_page.click("#request-send")
     wait_frame(test_page, "answer to dance", "not_found", kind="refusal")
@@ -194,10 +184,10 @@ def test_the_frames_are_filtered_paused_and_cleared(test_page: Page) -> None:
     wait_frame(test_page, "answer to history")
     test_page.fill("#frames-filter", "history")
     assert test_page.evaluate("document.querySelectorAll('.frame').length") == 2
-    choose(test_page, "#frames-way", "received")
+    test_page.choose("#frames-way", "received")
     assert test_page.evaluate("document.querySelectorAll('.frame').length") == 1
     test_page.fill("#frames-filter", "")
-    choose(test_page, "#frames-way", "")
+    test_page.choose("#frames-way", "")
     test_page.click("#frames-pause")
     send(test_page, "presence")
     test_page.wait_for("document.querySelector('#frames-pause').textContent.includes('(2')")
@@ -225,7 +215,7 @@ def test_it_reconnects_by_hand_and_after_a_restart(
 ) -> None:
     page = browser.page().go(own_server.url + "/websocket-test")
     for door in ("/", "/ws"):
-        choose(page, "#connect-door", door)
+        page.choose("#connect-door", door)
         noted(page, f"connected to {door}")
         page.click("#frames-clear")
         page.click("#connect-again")
@@ -256,7 +246,7 @@ def test_a_token_is_used(browser: Browser, tmp_path: Path) -> None:
         claims = {"sub": "ada", "exp": 4_000_000_000, "pubsub": {"admin": True}}
         page.fill("#connect-token", jwt.encode(claims, secret, algorithm="HS256"))
         for door in ("/", "/monitoring", "/chat/ws"):
-            choose(page, "#connect-door", door)
+            page.choose("#connect-door", door)
             noted(page, f"connected to {door}")
         assert page.evaluate("document.querySelector('[data-hint=refused]')") is None
         page.evaluate("sessionStorage.clear()")
