@@ -19,7 +19,7 @@ class Someone:
     def send(self, broadcast: Broadcast) -> None:
         pass
 
-    def wait_drained(self, timeout: float) -> bool:
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
         return True
 
     def close(self, reason: str) -> None:

@@ -49,7 +49,7 @@ def test_an_own_event_carries_the_content_and_knows_the_message() -> None:
 
 def test_what_is_replayed_says_so() -> None:
     topic = "resource:updates:1"
-    (sent,) = replayed([message(topic, 1), message(topic, 2)], 1)
+    ((sent, _),) = replayed([message(topic, 1), message(topic, 2)], 1, 1_000)
     assert shown(sent) == (
         "resource:update",
         [{"a": 1, "replayed": True}, {"a": 1}],
@@ -70,18 +70,35 @@ def test_what_is_replayed_says_so() -> None:
     ],
 )
 def test_the_mark_fits_into_any_content(content: str, sent: str) -> None:
-    (broadcast,) = replayed([message("suggestions:votes", 3, content)], 3)
+    ((broadcast, _),) = replayed([message("suggestions:votes", 3, content)], 3, 1_000)
     assert broadcast.payloads == [sent.encode()]
 
 
 def test_events_keep_the_order_of_the_messages() -> None:
     messages = [message("a", 1), message("suggestions:votes", 1), message("b", 1), message("c", 1)]
-    broadcasts = replayed(messages, 0)
-    assert [(b.event, len(b.payloads)) for b in broadcasts] == [
+    pieces = replayed(messages, 0, 1_000)
+    assert [(b.event, len(b.payloads)) for b, _ in pieces] == [
         ("message", 1),
         ("suggestion:vote", 1),
         ("message", 2),
     ]
+
+
+@pytest.mark.parametrize("topic", ["t" * 200, "resource:updates:" + "t" * 183])
+def test_a_piece_is_bounded_by_what_it_has_on_the_wire(topic: str) -> None:
+    contents = ["1"] * 9 + [f'"{"x" * 2_000}"'] + ["1"]
+    messages = [message(topic, number, content) for number, content in enumerate(contents, 1)]
+    pieces = replayed(messages, 99, 2_000)
+    sequences = [json.loads(text)["sequence"] for b, _ in pieces for text in b.whole]
+    assert sequences == list(range(1, 12))
+    for broadcast, size in pieces:
+        assert size >= len(wrapped_whole(broadcast)) >= len(wrapped(broadcast))
+        assert size <= 2_000 or len(broadcast.payloads) == 1
+    assert [len(broadcast.payloads) for broadcast, _ in pieces] == [4, 4, 1, 1, 1]
+
+
+def test_nothing_has_no_pieces() -> None:
+    assert replayed([], 0, 1_000) == []
 
 
 def test_what_only_passes_has_no_place_in_the_log() -> None:

@@ -1060,6 +1060,80 @@ def test_who_answers_pings_stays_and_who_does_not_goes(live: Live) -> None:
     live(story)
 
 
+def linger(house: House) -> Any:
+    """Let the event `linger` take until the gate that this returns is opened."""
+    gate = house.runtime.event()
+    house.server.on("linger", lambda sid, *arguments: gate.wait(20), namespace="/")
+    return gate
+
+
+def test_an_answered_ping_counts_while_an_event_takes_long(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = here.enter()
+            client.send('42["linger"]')
+            for _ in range(3):
+                assert client.recv() == "2"
+                client.send("3")
+            client.close()
+
+        with town(runtime, ping_interval=0.05, ping_timeout=2.0) as here:
+            gate = linger(here.house)
+            here.run(visit)
+            gate.set()
+            here.house.wait_for(here.house.is_empty)
+            assert list(here.house.gone.values()) == ["transport close"]
+
+    live(story)
+
+
+def test_an_answered_ping_of_a_polling_client_counts_while_an_event_takes_long(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = Polling(here)
+            assert client.post('42["linger"]') == 200
+            for _ in range(3):
+                assert client.get() == (200, "2")
+                assert client.post("3") == 200
+            assert client.post("1") == 200
+            client.close()
+
+        with town(runtime, ping_interval=0.05, ping_timeout=2.0) as here:
+            gate = linger(here.house)
+            here.run(visit)
+            gate.set()
+            here.house.wait_for(here.house.is_empty)
+            assert list(here.house.gone.values()) == ["client disconnect"]
+
+    live(story)
+
+
+def test_who_is_not_read_from_is_not_blamed_for_silence(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> list[str]:
+            for text in ('42["linger"]', *(f'42["n",{number}]' for number in range(300))):
+                client.send(text)
+            flooded.wait(10)
+            return [client.recv() for _ in range(300)]
+
+        with town(runtime) as here:
+            gate = linger(here.house)
+            client = here.run(here.enter)
+            flooded = threading.Event()
+            visiting = here.start(visit)
+            (session,) = here.house.server.eio.sockets.values()
+            here.house.wait_for(lambda: not session.websocket.is_listening)
+            session.expire()
+            flooded.set()
+            gate.set()
+            assert visiting.wait(20)
+            assert here.house.gone == {}
+            assert here.house.seen == [["n", number] for number in range(300)]
+            here.run(client.close)
+
+    live(story)
+
+
 def test_a_polling_client_that_disappears_goes(live: Live) -> None:
     def story(runtime: Runtime) -> None:
         with town(runtime, ping_interval=0.05, ping_timeout=0.05) as here:

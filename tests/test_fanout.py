@@ -49,7 +49,7 @@ class Member:
         self.websocket.send_frames(frames)
         return Way(self.form, self.websocket)
 
-    def wait_drained(self, timeout: float) -> bool:
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
         return True
 
     def close(self, reason: str) -> None:

@@ -39,6 +39,8 @@ class Diary:
         self.entries: list[Any] = []
         self.over = runtime.event()
         self.is_kept = runtime.event()
+        self.gate = runtime.event()
+        self.gate.set()
         self.sessions: list[Session] = []
 
     def connect(self, node: Node, session: Session, environ: dict[str, Any]) -> None:
@@ -53,6 +55,7 @@ class Diary:
         self.entries.append(("opened", session.state))
 
     def note(self, node: Node, session: Session, body: bytes, ack_id: Any) -> None:
+        self.gate.wait(20)
         self.entries.append(json.loads(body)["number"])
         self.runtime.sleep(0)
         session.acknowledge(ack_id, b'{"status":"ok"}')
@@ -166,6 +169,27 @@ def test_who_does_not_answer_pings_is_dropped(live: Live, tmp_path: Path) -> Non
             assert here.run(alive.call, "note", number=1) == {"status": "ok"}
             here.run(alive.socket.close)
             dead.socket.socket.close()
+
+    live(story)
+
+
+def test_who_is_not_read_from_is_not_blamed_for_silence(live: Live, tmp_path: Path) -> None:
+    def story(runtime: Runtime) -> None:
+        with house(runtime, tmp_path) as here:
+            here.diary.gate.clear()
+            client = here.connect()
+            (session,) = here.diary.sessions
+            flood = [{"type": "note", "number": number} for number in range(300)]
+            here.run(lambda: [client.send(frame) for frame in flood])
+            for _ in range(2_000):
+                if not session.connection.is_listening:
+                    break
+                runtime.sleep(0.005)
+            session.connection.expire()
+            here.diary.gate.set()
+            assert here.run(client.call, "note", number=300) == {"status": "ok"}
+            assert here.diary.entries[1:] == list(range(301))
+            here.run(client.socket.close)
 
     live(story)
 

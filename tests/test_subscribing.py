@@ -21,13 +21,15 @@ from python_pubsub_server.feed import Feed
 from python_pubsub_server.hub import Hub
 from python_pubsub_server.identity import Identity
 from python_pubsub_server.journal import Journal
-from python_pubsub_server.model import Claim, Ledger
+from python_pubsub_server.model import Claim, Ledger, Page
 from python_pubsub_server.rates import Rates
 from python_pubsub_server.runtime import Runtime
 from python_pubsub_server.storage.database import Reader, Retention, open_database
 from python_pubsub_server.storage.readers import Readers
+from python_pubsub_server.storage.sqlite_reader import SQLiteReader
 from python_pubsub_server.subscribing import Subscribed, Subscribing
 from python_pubsub_server.transport.connection import Broadcast
+from python_pubsub_server.transport.room import has_room
 from python_pubsub_server.wire import MAX_SUBSCRIPTIONS, parse_subscribe
 from stories import draft
 
@@ -51,7 +53,7 @@ class Client(Someone):
             self.events += [(broadcast.event, json.loads(each)) for each in broadcast.payloads]
             self.on_send(broadcast.event)
 
-    def wait_drained(self, timeout: float) -> bool:
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
         return self.on_drain()
 
     @property
@@ -641,7 +643,7 @@ class NarrowClient(Client):
         if self.backlog > self.budget:
             self.close("slow")
 
-    def wait_drained(self, timeout: float) -> bool:
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
         self.backlog = 0
         return self.closed_as is None
 
@@ -675,6 +677,125 @@ def test_what_was_held_leaves_in_pieces_that_a_reader_can_take(
         assert len(client.replayed()) == answer.topics[0].replayed
 
     tell(tale, page_bytes=4_000)
+
+
+class ThrottledClient(Client):
+    """Takes a little at a time, all the time, by the rules that real connections have.
+
+    Of what waits it has taken a kilobyte whenever it is looked at again.
+    """
+
+    budget = 16_000
+
+    def __init__(self, connection_id: str) -> None:
+        super().__init__(connection_id)
+        self.backlog = 0
+        self.waits = 0
+        self.on_wait: Callable[[], None] = lambda: None
+
+    def send(self, broadcast: Broadcast) -> None:
+        super().send(broadcast)
+        is_first = not self.backlog
+        self.backlog += sum(map(len, broadcast.payloads))
+        if self.backlog > self.budget and not is_first:
+            self.close("slow")
+
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        while self.closed_as is None and not has_room(self.backlog, size, self.budget):
+            self.waits += 1
+            self.backlog = max(0, self.backlog - 1_000)
+            self.on_wait()
+            if self.waits % 5 == 0:
+                return False  # the time is over, and it has taken something
+        return self.closed_as is None
+
+
+LONG = "n" * 200
+
+
+@pytest.mark.parametrize("after", ["beginning", "consumed"])
+@pytest.mark.parametrize(
+    ("topic", "size", "count"), [("news", 1_000, 40), ("news", 15_000, 10), (LONG, 1, 60)]
+)
+def test_a_replay_does_not_outrun_who_reads_all_the_time(
+    tell: Tell, after: str, topic: str, size: int, count: int
+) -> None:
+    def tale(story: Story) -> None:
+        story.first_time(topic)
+        story.publish(*[topic] * count, size=size)
+        client = ThrottledClient("throttled")
+        left = [topic] * count
+
+        def publish() -> None:
+            if left:
+                story.publish(left.pop(), size=size)
+
+        client.on_wait = publish
+        _, answer = story.subscribe(topic, client=client, after=after)
+        assert client.closed_as is None
+        assert client.waits > count / 4
+        check(client, answer, topic)
+        sent = 2 * count - len(left)
+        assert client.heard(topic) == list(range(1, sent + 1))
+        client.backlog = 0
+        story.publish(topic, size=size)
+        assert client.heard(topic)[-1] == sent + 1
+
+    tell(tale, page_bytes=4_000)
+
+
+@pytest.mark.parametrize(("size", "topic"), [(3_000, "news"), (15_000, "news"), (1, LONG)])
+def test_what_was_held_does_not_outrun_who_reads_all_the_time(
+    tell: Tell, topic: str, size: int
+) -> None:
+    def tale(story: Story) -> None:
+        client = ThrottledClient("throttled")
+        left = [topic] * 40
+
+        def publish() -> None:
+            if left:
+                story.publish(left.pop(), size=size)
+
+        story.readers.after = once(lambda: story.publish(*[topic] * 20, size=size))
+        client.on_wait = publish
+        story.subscribe(topic, client=client)
+        assert client.closed_as is None
+        assert client.heard(topic) == list(range(1, 61 - len(left)))
+        client.backlog = 0
+        story.publish(topic, size=size)
+        assert client.heard(topic)[-1] == 61 - len(left)
+
+    tell(tale, page_bytes=4_000)
+
+
+def test_of_large_messages_only_a_few_are_read_for_a_page(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.first_time("news")
+        story.publish(*["news"] * 100, size=2_000)
+        asked: list[int] = []
+        log, unconsumed = SQLiteReader.log, SQLiteReader.unconsumed
+
+        def count_log(reader: Any, topic: str, after: int, limit: int, max_bytes: int) -> Page:
+            asked.append(limit)
+            return log(reader, topic, after, limit, max_bytes)
+
+        def count_unconsumed(reader: Any, *args: Any) -> Page:
+            asked.append(args[-2])
+            return unconsumed(reader, *args)
+
+        with (
+            patch.object(SQLiteReader, "log", count_log),
+            patch.object(SQLiteReader, "unconsumed", count_unconsumed),
+        ):
+            for after in ("beginning", "consumed"):
+                asked.clear()
+                client, answer = story.subscribe("news", client=story.client(), after=after)
+                check(client, answer)
+                assert client.heard() == list(range(1, 101))
+                assert max(asked) == asked[0] <= 50
+                assert sum(asked) < 50 + 5 * 100
+
+    tell(tale, page_bytes=5_000)
 
 
 @pytest.mark.parametrize("after", ["beginning", "consumed"])

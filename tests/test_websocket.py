@@ -342,8 +342,8 @@ def test_a_glance_deals_with_messages_without_a_task_and_in_order(live: Live) ->
             client, receiver = here.connect()
             glanced: list[Message] = []
 
-            def glance(message: Message) -> bool:
-                if message != "later":
+            def glance(message: Message, *, is_next: bool) -> bool:
+                if is_next and message != "later":
                     glanced.append(message)
                 return message != "later"
 

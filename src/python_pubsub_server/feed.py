@@ -60,12 +60,21 @@ class Waiter:
 class Feed:
     """What this node has delivered, and what it knows to come. Each position is delivered once."""
 
-    def __init__(self, hub: Hub, readers: Readers, runtime: Runtime, delivered: int) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        readers: Readers,
+        runtime: Runtime,
+        delivered: int,
+        *,
+        part_bytes: int = MAX_PART_BYTES,
+    ) -> None:
         self.delivered = delivered  # the log's position up to which everything is delivered
         self.on_heard: Callable[[Sequence[Message]], None] = lambda messages: None
         self._hub = hub
         self._readers = readers
         self._runtime = runtime
+        self._part_bytes = part_bytes
         self._known = delivered  # the log is known to reach this far
         self._ahead: dict[int, Ahead] = {}  # by its first position
         self._ahead_bytes = 0
@@ -88,7 +97,7 @@ class Feed:
             return None
         first = last - len(messages) + 1
         if first == self.delivered + 1 and not self._is_busy:
-            parts = _parts(messages)
+            parts = self._parts(messages)
             if len(parts) > 1:
                 return self._deliver_in_turns(parts, last)
             self._deliver(messages, last)
@@ -168,7 +177,7 @@ class Feed:
     def _deliver_ahead(self) -> None:
         """Deliver in this turn of the loop what has come and is next, if it is not too much."""
         while not self._is_busy and (following := self._next()) is not None:
-            if len(_parts(following.messages)) > 1:
+            if len(self._parts(following.messages)) > 1:
                 break
             self._deliver(following.messages, following.last)
             if not following.is_own:
@@ -194,7 +203,7 @@ class Feed:
             for part in parts:
                 self._send(part)
                 yield self._next_turn
-                while turns and self._hub.backlog(part) > MAX_PART_BYTES:
+                while turns and self._hub.backlog(part) > self._part_bytes:
                     turns -= 1
                     yield self._next_turn
         finally:
@@ -312,7 +321,7 @@ class Feed:
         self._tell_heard(missed)
 
     def _deliver_patiently(self, messages: Sequence[Message], last: int) -> None:
-        parts = _parts(messages)
+        parts = self._parts(messages)
         if len(parts) == 1:
             self._deliver(messages, last)
             return
@@ -325,16 +334,15 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - delivered they are; a defect of who counts them
             logs.event(logging.ERROR, "listener_failed", exception=error)
 
-
-def _parts(messages: Sequence[Message]) -> Sequence[Sequence[Message]]:
-    """Messages cut where more than half a megabyte would leave at once."""
-    if len(messages) < 2:
-        return [messages]
-    parts, start, size = [], 0, 0
-    for end, message in enumerate(messages):
-        size += bytes_of(message)
-        if size > MAX_PART_BYTES and end > start:
-            parts.append(messages[start:end])
-            start, size = end, bytes_of(message)
-    parts.append(messages[start:])
-    return parts
+    def _parts(self, messages: Sequence[Message]) -> Sequence[Sequence[Message]]:
+        """Messages cut where more than `part_bytes` would leave at once."""
+        if len(messages) < 2:
+            return [messages]
+        parts, start, size = [], 0, 0
+        for end, message in enumerate(messages):
+            size += bytes_of(message)
+            if size > self._part_bytes and end > start:
+                parts.append(messages[start:end])
+                start, size = end, bytes_of(message)
+        parts.append(messages[start:])
+        return parts

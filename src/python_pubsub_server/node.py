@@ -23,7 +23,7 @@ from .cluster import Cluster, Measured
 from .config import Settings
 from .deliveries import Deliveries
 from .errors import ConfigurationError, DatabaseError, RequestError
-from .feed import Feed
+from .feed import MAX_PART_BYTES, Feed
 from .graph import Graph
 from .health import Health, checked, status_of
 from .history import History
@@ -116,7 +116,13 @@ class Node:
         self.connections: dict[str, Client] = {}
         self.hub = Hub()
         self.rates = Rates()
-        self.feed = Feed(self.hub, self.readers, runtime, last_position)
+        self.feed = Feed(
+            self.hub,
+            self.readers,
+            runtime,
+            last_position,
+            part_bytes=min(MAX_PART_BYTES, settings.outbound_bytes // 8),
+        )
         self.bus = open_bus(
             settings.redis_url, log_id=self.epoch, node_id=self.node_id, runtime=runtime
         )

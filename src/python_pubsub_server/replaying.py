@@ -14,18 +14,23 @@ from .broker import Broker
 from .deliveries import Deliveries
 from .errors import Unavailable
 from .feed import Feed
-from .hub import Hold, Subscriber
+from .hub import Hold, Subscriber, bytes_of
 from .missed import Replay
 from .model import Message, Page, matches
 from .storage.database import Reader
 from .transport.broadcasts import replayed
+from .transport.connection import Broadcast
 
 PAGE = 500
-DRAIN_TIMEOUT = 30.0
+FIRST_PAGE = 50  # until it is known how large the messages are
+DRAIN_TIMEOUT = 30.0  # without anything having left
 
 
 class Replaying:
-    """Brings topics that are held back to the present. A page has `page_bytes` at most."""
+    """Brings topics that are held back to the present.
+
+    What is sent at once has `page_bytes` at most, or is a single message.
+    """
 
     def __init__(self, broker: Broker, feed: Feed, deliveries: Deliveries, page_bytes: int) -> None:
         self._hub = broker.hub
@@ -48,12 +53,16 @@ class Replaying:
         """
         last = 0
         while not hold.is_broken and self._has_room_for_more(subscriber):
-            piece = [message for message in hold.take(self._page_bytes) if is_wanted(message)]
-            is_last = not hold.messages
-            if is_last:
+            taken = [message for message in hold.take(self._page_bytes) if is_wanted(message)]
+            pieces = replayed(taken, 0, self._page_bytes)
+            is_last = not hold.messages and self._fits(subscriber, pieces)
+            if is_last:  # no waiting from here on, so that nothing live comes before them
                 self._hub.release(subscriber, topic)
-            send(subscriber, piece)
-            last = piece[-1].sequence if piece else last
+            for broadcast, size in pieces:
+                if not (is_last or self._has_room(subscriber, size)):
+                    return False, last
+                subscriber.connection.send(broadcast)
+            last = taken[-1].sequence if taken else last
             if is_last:
                 return True, last
         return False, last
@@ -69,18 +78,21 @@ class Replaying:
         topic = replay.topic
         self._hub.hold_back(subscriber, topic, None)
         start = cursor = self._replay_unconsumed(subscriber, replay)
-        hold = Hold() if replay.last - cursor < PAGE else None
+        limit = min(FIRST_PAGE, PAGE)
+        hold = Hold() if replay.last - cursor < limit else None
         while self._has_room(subscriber):
             self._hub.hold_back(subscriber, topic, hold)
-            page, position = self._log(topic, cursor)
+            page, position = self._log(topic, cursor, limit)
             if not _wants(subscriber, topic):
                 self._hub.release(subscriber, topic)
                 return True
             if page is None:
                 raise _trimmed(topic)
-            send(subscriber, page.messages, replayed_through=replay.marked_through)
+            if not self._send(subscriber, replay, page.messages):
+                continue  # to see why
             if page.messages:
                 cursor = page.messages[-1].sequence
+                limit = self._fitting(page)
             if not page.is_last:
                 hold = None
             elif hold is not None:
@@ -90,7 +102,7 @@ class Replaying:
                 if is_live:
                     self._note(subscriber, topic, start, cursor)
                     return True
-            if page.is_last or replay.last - cursor < PAGE:
+            if page.is_last or replay.last - cursor < limit:
                 hold = Hold()
         return False
 
@@ -100,18 +112,20 @@ class Replaying:
             return replay.after
         consumer = replay.loss.consumer
         start: int | None = None
-        cursor, left = replay.after, replay.count
+        cursor, left, limit = replay.after, replay.count, min(FIRST_PAGE, PAGE)
         is_trimmed = is_end = False
         while left and self._has_room(subscriber):
-            first, page = self._unconsumed(consumer, replay, cursor, left)
+            first, page = self._unconsumed(consumer, replay, cursor, min(left, limit))
             if not _wants(subscriber, replay.topic):
                 break
             is_trimmed = is_trimmed or first > cursor + 1
-            send(subscriber, page.messages, replayed_through=replay.marked_through)
+            if not self._send(subscriber, replay, page.messages):
+                break
             if page.messages:
                 start = page.messages[0].sequence - 1 if start is None else start
                 cursor = page.messages[-1].sequence
                 left -= len(page.messages)
+                limit = self._fitting(page)
             is_end = page.is_last
             if is_end:
                 break
@@ -126,17 +140,38 @@ class Replaying:
         if subscriber.is_named and not subscriber.is_gone and after < through:
             self._deliveries.resent(subscriber.consumer, topic, after, through)
 
-    def _unconsumed(self, consumer: str, replay: Replay, after: int, left: int) -> tuple[int, Page]:
+    def _send(self, subscriber: Subscriber, replay: Replay, messages: Sequence[Message]) -> bool:
+        """Send a part of a replay, in pieces for each of which there is room.
+
+        False: the connection ended, or left the topic, before the last one.
+        """
+        for broadcast, size in replayed(messages, replay.marked_through, self._page_bytes):
+            if not (self._has_room(subscriber, size) and _wants(subscriber, replay.topic)):
+                return False
+            subscriber.connection.send(broadcast)
+        return True
+
+    def _fitting(self, page: Page) -> int:
+        """How many messages to ask for behind a page: twice as many as would fit, if all are alike.
+
+        What does not fit is read in vain: of large messages the log gives only a few at a time.
+        """
+        size = sum(map(bytes_of, page.messages))
+        return min(PAGE, 1 + 2 * self._page_bytes * len(page.messages) // size)
+
+    def _unconsumed(
+        self, consumer: str, replay: Replay, after: int, limit: int
+    ) -> tuple[int, Page]:
         """The first sequence that is retained, and what was not consumed behind another."""
 
         def read(reader: Reader) -> tuple[int, Page]:
             return reader.position(replay.topic).first, reader.unconsumed(
-                consumer, replay.topic, after, replay.last, min(left, PAGE), self._page_bytes
+                consumer, replay.topic, after, replay.last, limit, self._page_bytes
             )
 
         return self._readers.read(lambda reader: reader.snapshot(read))
 
-    def _log(self, topic: str, after: int) -> tuple[Page | None, int]:
+    def _log(self, topic: str, after: int, limit: int) -> tuple[Page | None, int]:
         """What follows a sequence (None: retention has deleted some of it by now).
 
         And the position that the log reached to then.
@@ -146,7 +181,7 @@ class Replaying:
             position = reader.last_position()
             if reader.position(topic).first > after + 1:
                 return None, position
-            return reader.log(topic, after, PAGE, self._page_bytes), position
+            return reader.log(topic, after, limit, self._page_bytes), position
 
         return self._readers.read(lambda reader: reader.snapshot(read))
 
@@ -155,14 +190,26 @@ class Replaying:
         is_empty = subscriber.connection.backlog <= self._page_bytes
         return is_empty or self._has_room(subscriber)
 
-    def _has_room(self, subscriber: Subscriber) -> bool:
-        """Wait until a subscriber can take a page; one that stays full is closed as slow."""
-        if subscriber.is_gone:
-            return False
-        if subscriber.connection.wait_drained(DRAIN_TIMEOUT):
-            return not subscriber.is_gone
-        subscriber.connection.close("slow")
-        return False
+    def _fits(self, subscriber: Subscriber, pieces: Sequence[tuple[Broadcast, int]]) -> bool:
+        """Whether there is room for all of these without waiting."""
+        backlog = subscriber.connection.backlog
+        if backlog + sum(size for _, size in pieces) <= 2 * self._page_bytes:
+            return True
+        return not backlog and len(pieces) == 1
+
+    def _has_room(self, subscriber: Subscriber, size: int = 0) -> bool:
+        """Wait until a subscriber can take so many bytes; one that takes nothing is closed as slow.
+
+        However little it reads at a time, a replay does not outrun it.
+        """
+        connection = subscriber.connection
+        before = connection.backlog
+        while not (subscriber.is_gone or connection.wait_drained(DRAIN_TIMEOUT, size)):
+            if connection.backlog >= before:
+                connection.close("slow")
+                return False
+            before = connection.backlog
+        return not subscriber.is_gone
 
 
 def _is_behind(sequence: int, message: Message) -> bool:
@@ -175,9 +222,3 @@ def _wants(subscriber: Subscriber, topic: str) -> bool:
 
 def _trimmed(topic: str) -> Unavailable:
     return Unavailable(f"The topic {topic!r} was trimmed while it was replayed; subscribe again")
-
-
-def send(subscriber: Subscriber, messages: Sequence[Message], *, replayed_through: int = 0) -> None:
-    """Send messages to one subscriber, those up to a sequence marked as replayed."""
-    for broadcast in replayed(messages, replayed_through):
-        subscriber.connection.send(broadcast)

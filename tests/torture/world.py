@@ -71,7 +71,7 @@ class Recorder:
                 assert broadcast.event == "subscribed"
                 self.joined.append(content)
 
-    def wait_drained(self, timeout: float) -> bool:
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
         self.room()
         return self.closed is None
 

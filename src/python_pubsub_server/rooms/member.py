@@ -51,8 +51,8 @@ class Member:
         """Send an event of the chat; how the next one may leave, as a connection says it."""
         return self._connection.send(broadcast)
 
-    def wait_drained(self, timeout: float) -> bool:
-        return self._connection.wait_drained(timeout)
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        return self._connection.wait_drained(timeout, size)
 
     def close(self, reason: str) -> None:
         self._connection.close(reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import msgspec
@@ -15,6 +15,7 @@ from ..wire import encode
 from .connection import Broadcast
 
 MARK = b'"replayed":true}'
+FRAMING = 100  # bytes that a protocol puts around a message, at most
 
 
 class Passing(msgspec.Struct, frozen=True):
@@ -32,17 +33,42 @@ def live(event: str, messages: Iterable[Message]) -> Broadcast:
     """Messages that are new, all of one event."""
     if event == MESSAGE:
         return Broadcast(MESSAGE, [encode(message) for message in messages])
-    return _own(event, messages, 0)
+    sent = list(messages)
+    contents = [_content(message, 0) for message in sent]
+    return Broadcast(event, contents, [_whole(message, 0) for message in sent])
 
 
-def replayed(messages: Sequence[Message], through: int) -> list[Broadcast]:
-    """Messages in their order, those up to a sequence marked as replayed."""
-    return [
-        _own(event, run, through)
-        if event != MESSAGE
-        else Broadcast(MESSAGE, [_whole(message, through) for message in run])
-        for event, run in groupby(messages, key=lambda message: event_of(message.topic))
-    ]
+def replayed(
+    messages: Sequence[Message], through: int, max_bytes: int
+) -> list[tuple[Broadcast, int]]:
+    """Messages in their order, those up to a sequence marked as replayed.
+
+    In pieces with the bytes that each has on the wire; only one of a single message has more than
+    `max_bytes`.
+    """
+    pieces = []
+    for event, run in groupby(messages, key=lambda message: event_of(message.topic)):
+        for piece, size in _cut([(each, _whole(each, through)) for each in run], max_bytes):
+            whole = [text for _, text in piece]
+            if event == MESSAGE:
+                broadcast = Broadcast(MESSAGE, whole)
+            else:
+                broadcast = Broadcast(event, [_content(each, through) for each, _ in piece], whole)
+            pieces.append((broadcast, size))
+    return pieces
+
+
+def _cut(
+    texts: Sequence[tuple[Message, bytes]], max_bytes: int
+) -> Iterator[tuple[Sequence[tuple[Message, bytes]], int]]:
+    start = size = 0
+    for end, (_, text) in enumerate(texts):
+        more = len(text) + FRAMING
+        if end > start and size + more > max_bytes:
+            yield texts[start:end], size
+            start, size = end, 0
+        size += more
+    yield texts[start:], size
 
 
 def passing(topic: str, content: bytes) -> Broadcast:
@@ -50,12 +76,6 @@ def passing(topic: str, content: bytes) -> Broadcast:
     whole = encode(Passing(topic, None, Raw(content), None, time.time()))
     event = event_of(topic)
     return Broadcast(event, [whole if event == MESSAGE else content], [whole])
-
-
-def _own(event: str, messages: Iterable[Message], through: int) -> Broadcast:
-    sent = list(messages)
-    contents = [_content(message, through) for message in sent]
-    return Broadcast(event, contents, [_whole(message, through) for message in sent])
 
 
 def _whole(message: Message, through: int) -> bytes:

@@ -63,8 +63,8 @@ class Connection(Protocol):
         the next broadcast may leave without a call of this, it says how.
         """
 
-    def wait_drained(self, timeout: float) -> bool:
-        """Wait until little is unsent, so that a replay may go on; False: timed out or closed."""
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        """Wait until a replay has room for so many bytes; False: timed out or closed."""
 
     def close(self, reason: str) -> None:
         """End it; its subscriptions go with the disconnect that follows."""

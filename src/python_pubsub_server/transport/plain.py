@@ -128,8 +128,8 @@ class PlainConnection(Receiver):
         if self._websocket is not None:
             self._websocket.send_frames(frame(TEXT, text))
 
-    def wait_drained(self, timeout: float) -> bool:
-        return self._websocket is not None and self._websocket.wait_drained(timeout)
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        return self._websocket is not None and self._websocket.wait_drained(timeout, size)
 
     def close(self, reason: str) -> None:
         if self._websocket is not None:
@@ -148,8 +148,15 @@ class PlainConnection(Receiver):
         if self._websocket is not None:
             self._websocket.send_frames(PING_FRAME)
 
+    @property
+    def is_listening(self) -> bool:
+        return self._websocket is not None and self._websocket.is_listening
+
     def expire(self) -> None:
-        self.cut_off("ping timeout")
+        if not self.is_listening:
+            self._server.heartbeat.watch(self)  # its answer may be among what is not read yet
+        else:
+            self.cut_off("ping timeout")
 
     def cut_off(self, reason: str) -> None:
         """End it without a word."""

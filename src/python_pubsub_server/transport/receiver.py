@@ -18,8 +18,8 @@ class Receiver:
     def opened(self, websocket: WebSocket) -> None:
         """It can be sent to from now on. Nothing is received before this returns."""
 
-    def glance(self, message: Message) -> bool:
-        """True: dealt with already. Must not wait; not asked while earlier messages are queued."""
+    def glance(self, message: Message, *, is_next: bool) -> bool:
+        """True: dealt with already. Must not wait. `is_next`: no earlier message is queued."""
         return False
 
     def receive(self, message: Message) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from ..runtime import Event, Runtime, Timer, Watch
 from .connection import Broadcast
 from .http import Outbox, answers, take_over
+from .room import has_room
 
 log = logging.getLogger("pubsub")
 
@@ -88,11 +89,12 @@ class EventStream:
         if self._sock is not None and self._outbox is None:
             self._write(COMMENT)
 
-    def wait_drained(self, timeout: float) -> bool:
-        if self.backlog > self._server.outbound_bytes // 4:
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        give_up_at = time.monotonic() + timeout
+        while not (self._is_closed or has_room(self.backlog, size, self._server.outbound_bytes)):
             if self._drained is None:
                 self._drained = self._server.runtime.event()
-            if not self._drained.wait(timeout):
+            if not self._drained.wait(max(0.0, give_up_at - time.monotonic())):
                 return False
         return not self._is_closed
 

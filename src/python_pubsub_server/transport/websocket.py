@@ -22,6 +22,7 @@ from websockets.server import ServerProtocol
 from ..runtime import Event, Runtime, Timer, Watch, guarded
 from .fanout import Changes, Outlet
 from .receiver import NOBODY, Message, Receiver
+from .room import has_room
 
 protocol_log = logging.getLogger("pubsub.websocket")
 protocol_log.setLevel(logging.WARNING)  # else a line for every connection that ends
@@ -112,6 +113,11 @@ class WebSocket(Outlet):
         self._protocol.max_message_size = max_size
 
     @property
+    def is_listening(self) -> bool:
+        """Whether it reads; not while a flood of messages waits to be received."""
+        return self._readable is not None
+
+    @property
     def unsent(self) -> int:
         """Bytes that wait for the kernel to take them."""
         return self._unsent
@@ -131,12 +137,13 @@ class WebSocket(Outlet):
         if self._is_open:
             self._write(frames)
 
-    def wait_drained(self, timeout: float) -> bool:
-        """Wait until little is unsent; False: timed out or closed."""
-        if self._is_open and self._unsent > self._outbound_bytes // 4:
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        """Wait until a replay has room for so many bytes; False: timed out or closed."""
+        give_up_at = time.monotonic() + timeout
+        while self._is_open and not has_room(self._unsent, size, self._outbound_bytes):
             if self._drained is None:
                 self._drained = self._runtime.event()
-            if not self._drained.wait(timeout):
+            if not self._drained.wait(max(0.0, give_up_at - time.monotonic())):
                 return False
         return self._is_open
 

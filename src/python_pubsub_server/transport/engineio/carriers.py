@@ -35,12 +35,14 @@ class Carrier(Receiver):
         session.send(session.greeting())
         session.server.heartbeat.watch(session)
 
-    def glance(self, message: Message) -> bool:
+    def glance(self, message: Message, *, is_next: bool) -> bool:
         session = self.session
-        if message == PONG_TEXT:
+        if message == PONG_TEXT:  # counts at once: what comes before it may be a long replay
             session.server.heartbeat.heard(session)
             return True
-        if isinstance(message, bytes) or session.received is not None or session.closed:
+        if not is_next or isinstance(message, bytes):
+            return False
+        if session.received is not None or session.closed:
             return False
         if session.server.is_prompt(message):
             guarded(session.receive_text, message)
@@ -72,8 +74,8 @@ class Candidate(Carrier):
         runtime = self.session.server.runtime
         self._timer: Timer = runtime.after(UPGRADE_SECONDS, self._give_up)
 
-    def glance(self, message: Message) -> bool:
-        return self._is_carrier and super().glance(message)
+    def glance(self, message: Message, *, is_next: bool) -> bool:
+        return self._is_carrier and super().glance(message, is_next=is_next)
 
     def receive(self, message: Message) -> None:
         session = self.session

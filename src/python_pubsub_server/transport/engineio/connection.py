@@ -103,8 +103,8 @@ class SocketIOConnection:
         else:
             self._session.send(packet(text))
 
-    def wait_drained(self, timeout: float) -> bool:
-        return self._session.wait_drained(timeout)
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        return self._session.wait_drained(timeout, size)
 
     def close(self, reason: str) -> None:
         self._session.end(reason)

@@ -25,6 +25,7 @@ from ..frames import BINARY, TEXT, frame
 from ..handshake import open_websocket
 from ..heartbeat import Heartbeat
 from ..receiver import Message, Receiver
+from ..room import has_room
 from ..websocket import WebSocket
 from .carriers import PONG_TEXT, Candidate, Carrier
 
@@ -143,9 +144,10 @@ class Socket(StockSocket):  # type: ignore[misc]
             else:
                 self.websocket.send_frames(frame(BINARY, data))
         elif not self.ending and not self.closed and self.queue is not None:
+            is_first = not self.queued_bytes  # one may be larger than the bound
             self.queued_bytes += len(pkt.encode(b64=True))
             self.queue.put(pkt)
-            if self.queued_bytes > self.server.outbound_bytes:
+            if self.queued_bytes > self.server.outbound_bytes and not is_first:
                 self.slow()
 
     def poll(self) -> list[EnginePacket]:
@@ -167,17 +169,16 @@ class Socket(StockSocket):  # type: ignore[misc]
         self._wake_drained()
         return packets
 
-    def wait_drained(self, timeout: float) -> bool:
-        """Wait until little is unsent; False: timed out or closed."""
-        if self.websocket is not None:
-            return self.websocket.wait_drained(timeout)
-        little = self.server.outbound_bytes // 4
+    def wait_drained(self, timeout: float, size: int = 0) -> bool:
+        """Wait until a replay has room for so many bytes; False: timed out or closed."""
         give_up_at = time.monotonic() + timeout
-        while self.queued_bytes > little and not self.closed:
+        while self.websocket is None:
+            if self.closed or has_room(self.queued_bytes, size, self.server.outbound_bytes):
+                return not self.closed
             self.fetched = self.fetched or self.server.runtime.event()
             if not self.fetched.wait(max(0.0, give_up_at - time.monotonic())):
                 return False
-        return not self.closed
+        return self.websocket.wait_drained(max(0.0, give_up_at - time.monotonic()), size)
 
     def _wake_drained(self) -> None:
         if self.fetched is not None:
@@ -196,10 +197,8 @@ class Socket(StockSocket):  # type: ignore[misc]
     # Receiving
 
     def receive(self, pkt: EnginePacket) -> None:
-        """A packet of a polling client."""
-        if pkt.packet_type == PONG:
-            self.server.heartbeat.heard(self)
-        elif pkt.packet_type == MESSAGE:
+        """A packet of a polling client, other than an answer to a ping."""
+        if pkt.packet_type == MESSAGE:
             self.server.handlers["message"](self.sid, pkt.data)
         else:
             self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
@@ -224,9 +223,14 @@ class Socket(StockSocket):  # type: ignore[misc]
         What a packet asks for (a long replay) may wait for the client's next poll; and an answer
         that overtakes the request's own makes python-engineio's client forget what it still
         wanted to send. A flood is held back: a request waits for most of what came before it.
+        The answer to a ping counts at once, whatever is still being done.
         """
         self.incoming = self.incoming or deque()
-        self.incoming.extend(packets)
+        for pkt in packets:
+            if pkt.packet_type == PONG:
+                self.server.heartbeat.heard(self)
+            else:
+                self.incoming.append(pkt)
         if self.received is None:
             self.received = self.server.runtime.event()
             self.server.runtime.spawn(self._receive_all, self.received)
@@ -267,7 +271,10 @@ class Socket(StockSocket):  # type: ignore[misc]
             self.send(EnginePacket(PING))
 
     def expire(self) -> None:
-        self.end(self.server.reason.PING_TIMEOUT)
+        if self.websocket is not None and not self.websocket.is_listening:
+            self.server.heartbeat.watch(self)  # its answer may be among what is not read yet
+        else:
+            self.end(self.server.reason.PING_TIMEOUT)
 
     # Opening and upgrading
 
