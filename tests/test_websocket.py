@@ -343,9 +343,10 @@ def test_a_glance_deals_with_messages_without_a_task_and_in_order(live: Live) ->
             glanced: list[Message] = []
 
             def glance(message: Message, *, is_next: bool) -> bool:
-                if is_next and message != "later":
-                    glanced.append(message)
-                return message != "later"
+                if not is_next or message == "later":
+                    return False
+                glanced.append(message)
+                return True
 
             receiver.glance = glance  # type: ignore[method-assign]
             here.run(client.send, text("now"), text("later"), text("after"))

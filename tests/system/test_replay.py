@@ -37,7 +37,7 @@ class Shape(NamedTuple):
 
 SHAPES = {
     "large": Shape("large", 20_000, 20_100),
-    "larger than the budget's half": Shape("t", 150_000, 150_100),
+    "larger than the budget's half": Shape("t", 190_000, 190_100),
     "long names": Shape("n" * 200, 1, 700),
 }
 
@@ -109,7 +109,12 @@ def over_polling(server: RunningServer, topic: str, open: ExitStack) -> Iterator
 
 def publish(server: RunningServer, shape: Shape, start: int, count: int) -> None:
     batch = [
-        {"topic": shape.topic, "message_id": str(n), "message": "x" * shape.size, "producer": "p"}
+        {
+            "topic": shape.topic,
+            "message_id": str(n).zfill(len(shape.topic)),
+            "message": "x" * shape.size,
+            "producer": "p" * len(shape.topic),
+        }
         for n in range(start, start + count)
     ]
     answer = server.http.post(server.url + "/publish/batch", json=batch, timeout=60)

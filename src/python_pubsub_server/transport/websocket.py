@@ -296,7 +296,7 @@ class WebSocket(Outlet):
             self._protocol.fail(INVALID_TEXT, "text is not UTF-8")
             self._finish(INVALID_TEXT, "text is not UTF-8")
             return
-        if self._inbox is None and self._receiver.glance(message):
+        if self._receiver.glance(message, is_next=self._inbox is None):
             return
         self._inbox_bytes += len(message)
         inbox = self._put(message)
