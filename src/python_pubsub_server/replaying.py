@@ -14,9 +14,9 @@ from .broker import Broker
 from .deliveries import Deliveries
 from .errors import Unavailable
 from .feed import Feed
-from .hub import Hold, Subscriber, bytes_of
+from .hub import Hold, Subscriber
 from .missed import Replay
-from .model import Message, Page, matches
+from .model import Message, Page, bytes_of, matches
 from .storage.database import Reader
 from .transport.broadcasts import replayed
 from .transport.connection import Broadcast
