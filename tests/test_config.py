@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from python_pubsub_server.config import Setting, Settings, load, table
+from python_pubsub_server.config import CLIENT_VARIABLES, Setting, Settings, load, table
 from python_pubsub_server.errors import ConfigurationError
 from python_pubsub_server.settings_text import without_password
 
@@ -187,6 +187,10 @@ def test_other_programs_variables_are_theirs(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("DATABASE_URL=x\nPORT=y\n")
     assert load({}, {"PORT": "x"}, dotenv) == Settings()
+
+
+def test_what_clients_are_told_is_no_mistake_of_a_server() -> None:
+    assert load({}, dict.fromkeys(CLIENT_VARIABLES, "x"), NOWHERE) == Settings()
 
 
 def test_a_secret_is_not_shown() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from javascript import installed
 from python_pubsub_server.cli import cli
-from python_pubsub_server.config import table
+from python_pubsub_server.config import CLIENT_VARIABLES, table
 from python_pubsub_server.namespaces import NAMESPACES, WEBSOCKETS
 from python_pubsub_server.routes import ROUTES
 from server import ROOT, RunningServer, environment
@@ -268,7 +268,7 @@ def is_make_target(name: str) -> bool:
 
 
 def is_setting(name: str) -> bool:
-    return name in [setting.variable for setting in table()]
+    return name in [setting.variable for setting in table()] or name in CLIENT_VARIABLES
 
 
 @pytest.mark.parametrize(
@@ -286,6 +286,11 @@ def test_what_a_page_names_exists(pattern: str, exists: Callable[[str], bool]) -
     found = list(mentioned(f"(?m){pattern}"))
     assert found
     assert [place for place in found if not exists(place[1])] == []
+
+
+def test_the_readme_names_every_verb() -> None:
+    rows = re.findall(r"^\| (`[a-z`, ]+`) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"[a-z]+", " ".join(rows))) >= set(cli.commands)
 
 
 def test_a_page_finds_its_commands_programs_and_links(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "pubsub_ws workers cli cli_access cli_archive cli_verbs",
+        "pubsub_ws workers cli cli_access cli_archive cli_bench cli_connect cli_doctor cli_publish"
+        " cli_subscribe cli_verbs doctor gauge",
         "routes namespaces",
         "node",
         "broker subscribing history deliveries upkeep auth access sessions standing tokens"

@@ -9,6 +9,10 @@ import click
 from . import __version__, logs
 from .cli_access import token, users
 from .cli_archive import backup, export_log, import_log
+from .cli_bench import bench
+from .cli_doctor import doctor
+from .cli_publish import publish
+from .cli_subscribe import subscribe
 from .cli_verbs import PROGRAM, Verb, load_settings, settings_options
 from .config import Settings
 from .settings_text import without_password
@@ -66,7 +70,7 @@ def migrate(**options: str | None) -> None:
     click.echo(f"{where} is up to date (log {database.epoch})")
 
 
-for verb in (users, token, export_log, import_log, backup):
+for verb in (publish, subscribe, users, token, export_log, import_log, backup, doctor, bench):
     cli.add_command(verb)
 
 

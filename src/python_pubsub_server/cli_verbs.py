@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from . import config
-from .errors import StartError, WronglyWritten
+from .errors import CommandError, StartError, WronglyWritten
 
 PROGRAM = "pubsub-server"
 
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Verb(click.Command):
-    """A command that says on standard error why it cannot start, and then exits with 1."""
+    """A command that says on standard error why it cannot be done, and then exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with reported(ctx):
@@ -29,10 +29,10 @@ class Verb(click.Command):
 
 @contextlib.contextmanager
 def reported(ctx: click.Context) -> Iterator[None]:
-    """Turns a StartError into lines on standard error and the exit code 1."""
+    """Turns a StartError or CommandError into lines on standard error and the exit code 1."""
     try:
         yield
-    except StartError as error:
+    except (StartError, CommandError) as error:
         text = str(error)
         if not isinstance(error, WronglyWritten):
             text = as_typed(text, ctx.params)

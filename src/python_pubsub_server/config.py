@@ -36,6 +36,8 @@ from .settings_text import (
 PREFIX = "PUBSUB_"
 # To listen on; without authentication only this machine is answered.
 EVERY_ADDRESS = "0.0.0.0"  # nosec B104
+# Of the verbs that are clients of a server; no settings, and no mistake where a server starts.
+CLIENT_VARIABLES = ("PUBSUB_URL", "PUBSUB_TOKEN")
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -256,7 +258,7 @@ def _misnamed(variables: Mapping[str, str], where: str) -> Iterator[str]:
     """A line for each variable that claims to be a setting and is none of this version."""
     known = [setting.variable for setting in table()]
     for name in sorted(variables):
-        if not name.startswith(PREFIX) or name in known:
+        if not name.startswith(PREFIX) or name in known or name in CLIENT_VARIABLES:
             continue
         close = difflib.get_close_matches(name, known, n=1)
         advice = f"did you mean {close[0]}?" if close else "see pubsub-server serve --help"

@@ -12,11 +12,12 @@
     │   ├── UnsupportedMedia    415  unsupported_media_type
     │   ├── RateLimited         429  rate_limited
     │   └── Unavailable         503  unavailable
-    └── StartError              the server cannot start: one line, exit code 1
-        ├── ConfigurationError  a setting is wrong or unknown
-        │   └── WronglyWritten  seen as soon as it was read, and named as it stands there
-        ├── DatabaseError       the database cannot be opened or migrated
-        └── ListenError         the address cannot be listened on
+    ├── StartError              the server cannot start: one line, exit code 1
+    │   ├── ConfigurationError  a setting is wrong or unknown
+    │   │   └── WronglyWritten  seen as soon as it was read, and named as it stands there
+    │   ├── DatabaseError       the database cannot be opened or migrated
+    │   └── ListenError         the address cannot be listened on
+    └── CommandError            a command of a client failed: one line, exit code 1
 
 The code and the status of a RequestError are the contract; doors translate them
 (an HTTP response, a Socket.IO acknowledgement, an `error` event) in one place each.
@@ -124,3 +125,7 @@ class DatabaseError(StartError):
 
 class ListenError(StartError):
     pass
+
+
+class CommandError(PubSubError):
+    """What a command asked of a server did not happen. The text is one line that says why."""

@@ -25,6 +25,7 @@ class Options(TypedDict, total=False):
     """What else `PubSubClient` takes."""
 
     producer: str | None
+    confirms: bool
     attempts: int
     max_queued: int
     max_queued_bytes: int

@@ -22,7 +22,7 @@ def renewal_delay(token: str, now: float) -> float | None:
     A minute before its end, and at three quarters of a short life. A clock that is late here is
     seen by `iat`, because a token that one is given is new.
     """
-    claims = _claims(token)
+    claims = claims_of(token)
     ends_at, issued_at = claims.get("exp"), claims.get("iat")
     if not isinstance(ends_at, int | float):
         return None
@@ -32,7 +32,7 @@ def renewal_delay(token: str, now: float) -> float | None:
     return max(left - min(MARGIN_SECONDS, left / 4), SHORTEST_SECONDS)
 
 
-def _claims(token: str) -> Mapping[str, Any]:
+def claims_of(token: str) -> Mapping[str, Any]:
     """What a JWT says of itself (RFC 7519 §3), unverified: that is the server's part."""
     try:
         body = token.split(".")[1]

@@ -45,6 +45,7 @@ class Dispatcher:
         on_error: OnError | None,
         on_unrecovered: OnUnrecovered | None,
         *,
+        confirms: bool,
         attempts: int,
         max_queued: int,
         max_queued_bytes: int,
@@ -56,7 +57,7 @@ class Dispatcher:
         self._attempts = attempts
         self._max_queued = max_queued
         self._max_queued_bytes = max_queued_bytes
-        self._confirmations = Confirmations(session.consumer)
+        self._confirmations = Confirmations(session.consumer if confirms else None)
         self._inbox: deque[Queued | Work] = deque()
         self._inbox_bytes = 0
         self._confirm_at: float | None = None
@@ -171,6 +172,8 @@ class Dispatcher:
             if item.epoch != self._session.epoch:
                 return
             body = self._confirmations.add(item.message)
+            if body is None:
+                item.track.left_unconsumed(item.message.topic)
             # Without a connection, the next one does, once it knows that the log is the same.
             link = self._session.link if self._session.is_epoch_checked else None
         if body is not None and link is not None:

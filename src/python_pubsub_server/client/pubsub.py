@@ -34,7 +34,8 @@ class PubSubClient:
 
     Handlers and callbacks run one after the other in one thread of the client's own. `token`
     says who this is; a function is asked at each connect, and again before its token ends, in
-    another thread. `auth` is what else the handshake says, or a function that gives it.
+    another thread. `auth` is what else the handshake says, or a function that gives it. With
+    `confirms=False` what a consumer handled stays unconsumed.
     `on_error(error, message)` hears of handlers that raised and of what the server refused later
     (`message` is None then); `on_unrecovered(topic)` of messages that were missed
     for good. `random` and `clock` are for tests.
@@ -48,6 +49,7 @@ class PubSubClient:
         *,
         token: Token = None,
         producer: str | None = None,
+        confirms: bool = True,
         on_unrecovered: OnUnrecovered | None = None,
         on_error: OnError | None = None,
         attempts: int = 3,
@@ -73,6 +75,7 @@ class PubSubClient:
             self._joining.idle,
             on_error,
             on_unrecovered,
+            confirms=confirms,
             attempts=attempts,
             max_queued=max_queued,
             max_queued_bytes=max_queued_bytes,

@@ -50,6 +50,8 @@ class Reader:
             try:
                 self._converse()
             except LinkLost as error:
+                if self._session.is_ended:
+                    return
                 logger.info("No connection to %s: %s", self._place, error)
             except ClientError as error:
                 self._refused(error)

@@ -159,6 +159,12 @@ class Track:
             place.failures += 1
             place.seen.discard(sequence)
 
+    def left_unconsumed(self, topic: str) -> None:
+        """A message was handled and stays unconsumed: go on behind what was replayed."""
+        place = self.places.get(topic)
+        if place is not None:
+            place.failures += 1
+
     def settle(self) -> None:
         """The replay is through."""
         self.is_joining = False

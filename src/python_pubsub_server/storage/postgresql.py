@@ -88,25 +88,17 @@ class PostgreSQLDatabase:
         Raises ConfigurationError for a URL that cannot be read, DatabaseError for a server that
         does not answer or refuses, and for tables that are not this server's or newer than it.
         """
-        try:
-            given = conninfo_to_dict(url)
-        except psycopg.ProgrammingError as error:
-            raise ConfigurationError(
-                f"PUBSUB_DATABASE_URL: {_line(error)}; write postgresql://USER:PASSWORD@HOST/NAME"
-            ) from None
-        several = _OF_SEVERAL if "," in str(given.get("host") or given.get("hostaddr")) else {}
-        defaults = {"application_name": "pubsub-server", **_PATIENCE, **several}
-        conninfo = make_conninfo(**{**defaults, **given})  # type: ignore[arg-type]
+        conninfo = conninfo_of(url)
         known = read_migrations(migrations or migrations_folder() / "postgresql")
         try:
-            with _connect(conninfo) as connection:
+            with connect(conninfo) as connection:
                 migrate(connection, known)
                 connection.execute(_START_LOG, (str(uuid.uuid4()), time.time()))
                 ((epoch,),) = connection.execute(_EPOCH).fetchall()
         except psycopg.Error as error:
             raise DatabaseError(
-                f"PostgreSQL: {_line(error)}; see that it runs, that PUBSUB_DATABASE_URL names it, "
-                "and that its user may create tables"
+                f"PostgreSQL: {line_of(error)}; see that it runs, that PUBSUB_DATABASE_URL names "
+                "it, and that its user may create tables"
             ) from error
         return cls(conninfo, epoch, durability, deduplication_seconds)
 
@@ -147,10 +139,10 @@ class PostgreSQLDatabase:
                     connection.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
                     yield connection
         except psycopg.Error as error:
-            raise DatabaseError(f"PostgreSQL: {_line(error)}") from error
+            raise DatabaseError(f"PostgreSQL: {line_of(error)}") from error
 
     def _open_to_write(self) -> Connection:
-        connection = _connect(self._conninfo)
+        connection = connect(self._conninfo)
         _set(
             connection,
             synchronous_commit=_SYNCHRONOUS[self._durability],
@@ -160,7 +152,7 @@ class PostgreSQLDatabase:
         return connection
 
     def _open_to_read(self) -> Connection:
-        connection = _connect(self._conninfo)
+        connection = connect(self._conninfo)
         _set(connection, default_transaction_read_only="on", statement_timeout=_READ_TIMEOUT)
         return connection
 
@@ -238,14 +230,27 @@ class PostgreSQLWriter:
                 error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable
             ):
                 self.close()
-            raise WriteFailed(_line(error)) from error
+            raise WriteFailed(line_of(error)) from error
 
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
             self._warning = notice.message_primary
 
 
-def _connect(conninfo: str) -> Connection:
+def conninfo_of(url: str) -> str:
+    """What libpq is to be told, for a URL. Raises ConfigurationError."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(
+            f"PUBSUB_DATABASE_URL: {line_of(error)}; write postgresql://USER:PASSWORD@HOST/NAME"
+        ) from None
+    several = _OF_SEVERAL if "," in str(given.get("host") or given.get("hostaddr")) else {}
+    defaults = {"application_name": "pubsub-server", **_PATIENCE, **several}
+    return make_conninfo(**{**defaults, **given})  # type: ignore[arg-type]
+
+
+def connect(conninfo: str) -> Connection:
     connection = psycopg.connect(conninfo, autocommit=True)
     # Each statement has its index, and finds it before the statistics of a young table are made.
     _set(connection, jit="off", enable_seqscan="off", timezone="UTC")
@@ -257,7 +262,7 @@ def _set(connection: Connection, **settings: str) -> None:
     connection.execute(_SET, (names, values))
 
 
-def _line(error: psycopg.Error) -> str:
+def line_of(error: psycopg.Error) -> str:
     """What PostgreSQL says, in one line; libpq does not repeat passwords in it."""
     text = " ".join(str(error).split())
     return text or type(error).__name__

@@ -31,7 +31,7 @@ def migrate(connection: Connection, known: Sequence[Migration]) -> list[str]:
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        missing = lacking(_read_records(connection), known)
+        missing = lacking(read_records(connection), known)
         for migration in missing:
             _apply(connection, migration)
     return [migration.name for migration in missing]
@@ -51,7 +51,7 @@ def _apply(connection: Connection, migration: Migration) -> None:
     )
 
 
-def _read_records(connection: Connection) -> list[Record]:
+def read_records(connection: Connection) -> list[Record]:
     tables = {name for (name,) in connection.execute(_OURS)}
     if not tables:
         return []

@@ -89,10 +89,10 @@ class SQLiteDatabase:
         not this server's, is newer than this code or was changed by hand; it is then untouched.
         """
         known = read_migrations(migrations or migrations_folder())
-        _refuse_unwritable(path)
+        refuse_unwritable(path)
         try:
             _refuse_damaged(path, busy_timeout_seconds)
-            connection = _connect(path, busy_timeout_seconds)
+            connection = connect(path, busy_timeout_seconds)
             try:
                 pending(connection, known)
                 migrate(connection, known)
@@ -104,7 +104,7 @@ class SQLiteDatabase:
         except DatabaseError as error:
             raise DatabaseError(f"{path}: {error}") from error
         except sqlite3.Error as error:
-            raise DatabaseError(f"{path}: {error}; {_advice(error)}") from error
+            raise DatabaseError(f"{path}: {error}; {advice(error)}") from error
         return cls(path, epoch, durability, deduplication_seconds, busy_timeout_seconds)
 
     def writer(self) -> SQLiteWriter:
@@ -114,7 +114,7 @@ class SQLiteDatabase:
     def reader(self) -> SQLiteReader:
         """A reader of its own connection. Raises ReadFailed when the file is not there any more."""
         try:
-            connection = _connect(self._path, self._busy_timeout_seconds, mode="rw")
+            connection = connect(self._path, self._busy_timeout_seconds, mode="rw")
             connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
             raise ReadFailed(str(error)) from error
@@ -149,11 +149,11 @@ class SQLiteDatabase:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise DatabaseError(f"{self._path}: {error}; {_advice(error)}") from error
+            raise DatabaseError(f"{self._path}: {error}; {advice(error)}") from error
 
     def _open_to_write(self) -> sqlite3.Connection:
         # Not "rwc": a file that vanished must not come back empty, with the old epoch.
-        connection = _connect(self._path, self._busy_timeout_seconds, mode="rw")
+        connection = connect(self._path, self._busy_timeout_seconds, mode="rw")
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]}")
         connection.execute("PRAGMA cache_size = -16000")
         connection.execute("PRAGMA secure_delete = OFF")
@@ -241,7 +241,7 @@ def _forget_words(connection: sqlite3.Connection, topic_id: int, last: int) -> N
     )
 
 
-def _connect(path: Path, busy_timeout_seconds: float, mode: str = "rwc") -> sqlite3.Connection:
+def connect(path: Path, busy_timeout_seconds: float, mode: str = "rwc") -> sqlite3.Connection:
     # Each connection is used by one native thread at a time, not always by the one that opened it.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
@@ -269,7 +269,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, patience_seconds: float
             time.sleep(0.02)
 
 
-def _refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise DatabaseError(f"{path}: the directory {folder} does not exist; make it")
@@ -287,7 +287,7 @@ def _refuse_damaged(path: Path, busy_timeout_seconds: float) -> None:
     """Look a file through before anything in it is changed; a very large one is taken as it is."""
     if not path.exists() or not 0 < path.stat().st_size <= MAX_CHECKED_BYTES:
         return
-    connection = _connect(path, busy_timeout_seconds, mode="ro")
+    connection = connect(path, busy_timeout_seconds, mode="ro")
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     finally:
@@ -297,7 +297,7 @@ def _refuse_damaged(path: Path, busy_timeout_seconds: float) -> None:
         raise DatabaseError(f"the file is damaged ({where}); restore it from a backup")
 
 
-def _advice(error: sqlite3.Error) -> str:
+def advice(error: sqlite3.Error) -> str:
     """What to do about a database that SQLite cannot open."""
     code = _primary_code(error)
     if code == sqlite3.SQLITE_NOTADB:
