@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connections import Someone
-from loops import PATIENCE, tell_story, until
+from loops import PATIENCE, run_on_loop, tell_story, until
 from python_pubsub_server import feed as feed_module
 from python_pubsub_server.broker import Announcer, Broker
 from python_pubsub_server.clock import LogClock
+from python_pubsub_server.config import Settings
 from python_pubsub_server.deliveries import Deliveries
 from python_pubsub_server.errors import Unavailable
 from python_pubsub_server.feed import MAX_PART_BYTES, Feed
@@ -24,6 +25,7 @@ from python_pubsub_server.hub import Hub
 from python_pubsub_server.identity import Identity
 from python_pubsub_server.journal import Journal
 from python_pubsub_server.model import Message
+from python_pubsub_server.node import Node
 from python_pubsub_server.rates import Rates
 from python_pubsub_server.runtime import Runtime, Task
 from python_pubsub_server.storage.database import Batch, Reader, Retention, open_database
@@ -46,8 +48,10 @@ class Client(Someone):
         self.heard: dict[str, list[int]] = {}
         self.starts: dict[str, int] = {}
         self.on_send: Callable[[], None] = lambda: None
+        self.on_broadcast: Callable[[Broadcast], object] = lambda broadcast: None
 
     def send(self, broadcast: Broadcast) -> None:
+        self.on_broadcast(broadcast)
         if self.closed_as is None and broadcast.event == "message":
             for payload in broadcast.payloads:
                 message = json.loads(payload)
@@ -273,6 +277,26 @@ def test_a_big_range_of_another_node_leaves_in_parts_before_what_comes_behind(
         assert story.clients[0].heard == {"a": list(range(1, 12))}
 
     tell(tale)
+
+
+def test_a_small_outbound_budget_makes_small_parts(tmp_path: Path) -> None:
+    """A reader that reads well has room for some of them; a whole batch would close it."""
+
+    def story(runtime: Runtime) -> list[tuple[int, int]]:
+        url = f"sqlite:///{tmp_path}/log.db"
+        node = Node(Settings(database_url=url, outbound_bytes=80_000), runtime)
+        sent: list[tuple[int, int]] = []
+        client = Client("client")
+        node.hub.join(node.hub.add(client), "*", 0.0)
+        client.on_broadcast = lambda b: sent.append((len(b.payloads), sum(map(len, b.payloads))))
+        node.broker.publish(ANN, [draft("a", f"m{n}", "x" * 1_000) for n in range(100)])
+        assert client.heard == {"a": list(range(1, 101))}
+        node.close()
+        return sent
+
+    sent = run_on_loop("eventlet", story)
+    assert sum(count for count, _ in sent) == 100
+    assert max(size for _, size in sent) <= 80_000 // 8
 
 
 def test_more_than_can_be_kept_is_read_again(tell: Tell) -> None:
