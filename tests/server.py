@@ -35,7 +35,12 @@ def serve_command(**settings: object) -> list[str]:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment for a server from this checkout."""
-    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"} | variables
+    ours = {
+        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+    }
+    return os.environ | ours | variables
 
 
 class RunningServer:
@@ -95,8 +100,9 @@ class RunningServer:
         thread = threading.Thread(target=self._read, args=(self.process, listening), daemon=True)
         thread.start()
         if not listening.wait(START_TIMEOUT) or self.process.poll() is not None:
-            self.kill()
-            raise AssertionError(f"the server did not start:\n{self.log}")
+            self._end(signal.SIGABRT)  # faulthandler tells where it stood
+            thread.join(STOP_TIMEOUT)
+            raise AssertionError(f"the server did not start:\n{self.log[-5_000:]}")
         return self
 
     def stop(self) -> int:
