@@ -110,6 +110,15 @@ def test_a_lost_node_is_given_up_in_the_end(tower: Tower) -> None:
     assert tower.look(A, C, after=STILL_SECONDS) == []
 
 
+def test_a_node_that_dies_soon_after_the_first_began_is_lost() -> None:
+    tower = Tower()
+    assert tower.look(A, bus="not connected yet") == []
+    assert tower.lookout.is_blind(tower.now)
+    assert tower.look(A, B) == []
+    assert not tower.lookout.is_blind(tower.now)
+    assert tower.look(A) == ["b"]
+
+
 def test_nobody_is_lost_because_the_bus_is(tower: Tower) -> None:
     assert tower.look(A, bus="Connection refused") == []
     assert tower.lookout.is_blind(tower.now)

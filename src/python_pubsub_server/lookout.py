@@ -37,6 +37,7 @@ class Lookout:
     def __init__(self, node_id: str, started_at: float) -> None:
         self._node_id = node_id
         self._clear_at = started_at
+        self._is_cut_off = False
         self._looked_at = started_at
         self._known: dict[str, Noted] = {}
         self._lost: dict[str, Noted] = {}
@@ -45,7 +46,7 @@ class Lookout:
 
     def is_blind(self, now: float) -> bool:
         """Whether what it sees says nothing, because it may not see all."""
-        return now < self._clear_at
+        return self._is_cut_off or now < self._clear_at
 
     def said_goodbye(self, node_id: str, now: float) -> None:
         self._left[node_id] = now
@@ -54,7 +55,9 @@ class Lookout:
         self, nodes: Sequence[NodeFacts], places: Mapping[str, str], bus: str | None, now: float
     ) -> None:
         """Compare who is there with who was. `places` is where each node runs."""
-        if bus is not None or now - self._looked_at > STILL_SECONDS:
+        self._is_cut_off = bus is not None
+        # Who has seen nobody yet, as at its start, cannot miss anybody: it need not wait to see.
+        if (self._is_cut_off or now - self._looked_at > STILL_SECONDS) and len(self._known) > 1:
             self._clear_at = now + GRACE_SECONDS
         self._looked_at = now
         if self.is_blind(now):
