@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 30.0
 WAIT_TIMEOUT = 30.0
+POLL_SECONDS = 0.02
 
 T = TypeVar("T")
 
@@ -134,6 +135,7 @@ class RunningServer:
             answer = condition()
             if answer:
                 return answer
+            time.sleep(POLL_SECONDS)  # each question is work for the server
         raise AssertionError(f"it did not come to that; the log:\n{self.log[-5_000:]}")
 
     def publish(
