@@ -86,7 +86,9 @@ def _schema(directory: Path) -> str:
 
 
 def _schema_url(server: str, directory: Path) -> str:
-    _execute(server, f"CREATE SCHEMA IF NOT EXISTS {_schema(directory)}")
+    # Servers that start at once ask for it at once, and IF NOT EXISTS alone lets one of them fail.
+    one_by_one = "SELECT pg_advisory_xact_lock(1)"
+    _execute(server, f"{one_by_one}; CREATE SCHEMA IF NOT EXISTS {_schema(directory)}")
     return f"{server}&options=-csearch_path%3D{_schema(directory)}"
 
 
