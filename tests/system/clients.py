@@ -11,7 +11,7 @@ import requests
 import socketio
 import websocket
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class InlineEngine(engineio.Client):  # type: ignore[misc]
