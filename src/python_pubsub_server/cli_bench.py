@@ -133,7 +133,8 @@ def server_of_its_own() -> Iterator[str]:
         environment = {
             name: text for name, text in os.environ.items() if not name.startswith(PREFIX)
         }
-        process = subprocess.Popen(  # nosec B603 - our own program, with nothing of anybody else
+        # our own program, with nothing of anybody else in its command
+        process = subprocess.Popen(  # nosec B603
             [*command, *options, f"--async-mode={settings.async_mode}"],
             cwd=directory,
             env=environment,

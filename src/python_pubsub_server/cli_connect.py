@@ -97,11 +97,12 @@ def own_name(token: str | None) -> str | None:
 
 def reason_of(error: ClientError) -> str:
     """What a server or the client refused, with what to do about it."""
-    advice = {
-        "unauthenticated": "; give a valid one with --token or PUBSUB_TOKEN",
-        "token_expired": " (--token, PUBSUB_TOKEN)",  # nosec B105
-    }
-    return _line(error).rstrip(".") + advice.get(error.code, "")
+    advice = ""
+    if error.code == "unauthenticated":
+        advice = "; give a valid one with --token or PUBSUB_TOKEN"
+    elif error.code == "token_expired":
+        advice = " (--token, PUBSUB_TOKEN)"
+    return _line(error).rstrip(".") + advice
 
 
 def warn(text: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from .bus.bus import BusFailed
-from .config import Settings
+from .config import EVERY_ADDRESS, Settings
 from .errors import ConfigurationError, ListenError, StartError
 from .node import disk_of, open_access
 from .runtime.sockets import bind
@@ -207,7 +207,7 @@ def port(settings: Settings) -> Finding:
 
 def _who_answers(host: str, number: int) -> str | None:
     """A server of this kind that runs there already."""
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104
+    address = {EVERY_ADDRESS: "127.0.0.1", "::": "::1"}.get(host, host)
     connection = http.client.HTTPConnection(address, number, timeout=ANSWER_SECONDS)
     with contextlib.closing(connection):
         try:
