@@ -429,4 +429,4 @@ def test_any_history_is_as_the_model_says(backend: str, durability: str, tally: 
         )
         return True
 
-    assert run_on_loop(backend, story, patience=900)
+    assert run_on_loop(backend, story, patience=amount(short=900, full=3_600))
