@@ -56,6 +56,14 @@ def test_a_node_that_is_gone_without_a_word_is_lost_until_it_is_back(tower: Towe
     assert tower.look(A, B, C) == []
 
 
+def test_a_node_is_not_lost_again_until_one_sees_that_it_is_back(tower: Tower) -> None:
+    assert tower.look(A) == ["b", "c"]
+    tower.lookout.came_back("b", tower.now)
+    assert tower.look(A) == ["c"]
+    assert tower.look(A, B) == ["c"]  # no new one, which would replace the other
+    assert tower.look(A) == ["c", "b"]
+
+
 def test_a_node_that_said_goodbye_or_was_stopping_is_not_lost(tower: Tower) -> None:
     tower.lookout.said_goodbye("b", tower.now)
     assert tower.look(A, facts("c", 3.0, status="draining")) == []

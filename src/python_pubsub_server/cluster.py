@@ -26,6 +26,7 @@ from .hub import Hub, Subscription
 from .runtime import Runtime
 
 BEAT_SECONDS = 2.0
+CURRENT_SECONDS = 5.0
 PAUSE_SECONDS = 0.25  # between two beats, however much changes
 FORGET_SECONDS = 8.0  # without the bus
 EXCHANGE_SECONDS = 10.0
@@ -119,6 +120,11 @@ class Cluster:
         """Every node that is there, this one included, the oldest first."""
         others = [seen.facts for seen in self._others.values()]
         return sorted([self.own_facts(), *others], key=attrgetter("started_at", "node_id"))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what is known of others is of now, and not of before this node stood still."""
+        return not self._bus.is_shared or time.monotonic() - self._exchanged_at <= CURRENT_SECONDS
 
     def places(self) -> dict[str, str]:
         """Where each node runs: two that are there at a time are never at the same place."""

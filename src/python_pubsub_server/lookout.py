@@ -43,6 +43,7 @@ class Lookout:
         self._lost: dict[str, Noted] = {}
         self._arrived: dict[str, Noted] = {}
         self._left: dict[str, float] = {}
+        self._returned: dict[str, float] = {}  # as another node told; not seen here yet
 
     def is_blind(self, now: float) -> bool:
         """Whether what it sees says nothing, because it may not see all."""
@@ -50,6 +51,11 @@ class Lookout:
 
     def said_goodbye(self, node_id: str, now: float) -> None:
         self._left[node_id] = now
+
+    def came_back(self, node_id: str, now: float) -> None:
+        """Another node, which sees more by now, told that this one is not lost any more."""
+        if self._lost.pop(node_id, None) is not None:
+            self._returned[node_id] = now
 
     def look(
         self, nodes: Sequence[NodeFacts], places: Mapping[str, str], bus: str | None, now: float
@@ -65,7 +71,12 @@ class Lookout:
         there = {
             node.node_id: Noted(node, places.get(node.node_id, node.host), now) for node in nodes
         }
-        back = {node_id for node_id in there if self._lost.pop(node_id, None) is not None}
+        back = {
+            node_id
+            for node_id in there
+            if self._lost.pop(node_id, None) is not None
+            or self._returned.pop(node_id, None) is not None
+        }
         new = [there[name] for name in there if name not in self._known and name not in back]
         has_known = bool(self._known)
         for node_id in [node_id for node_id in self._known if node_id not in there]:
@@ -117,6 +128,8 @@ class Lookout:
     def _forget(self, now: float) -> None:
         for node_id in [i for i, at in self._left.items() if now - at > FORGET_SECONDS]:
             del self._left[node_id]
+        for node_id in [i for i, at in self._returned.items() if now - at > FORGET_SECONDS]:
+            del self._returned[node_id]
         for node_id in [i for i, lost in self._lost.items() if now - lost.at > FORGET_SECONDS]:
             del self._lost[node_id]
         for node_id in [i for i, new in self._arrived.items() if now - new.at > ARRIVAL_SECONDS]:

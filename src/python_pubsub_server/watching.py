@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from . import logs
-from .alerts import NODE_LOST, OF_CLUSTER, Alert, AlertBook, OwnRules, Thresholds, Wrong
+from .alerts import END, NODE_LOST, OF_CLUSTER, Alert, AlertBook, OwnRules, Thresholds, Wrong
 from .bulletin import Bulletin
 from .bus.bus import Bus
 from .clock import LogClock
@@ -199,7 +199,7 @@ class Watching:
         wrongs = self._rules.look(sample, checks["database"].message, bus, now)
         bus_failure = bus if self._bus.is_shared else None
         self._lookout.look(nodes, self._cluster.places(), bus_failure, now)
-        is_oldest = self._lookout.is_oldest(nodes)
+        is_oldest = self._cluster.is_current and self._lookout.is_oldest(nodes)
         is_teller = is_oldest and not self._lookout.is_blind(now)
         if is_teller:
             self._look_into_log(now)
@@ -258,6 +258,8 @@ class Watching:
                 self._lookout.said_goodbye(report.node_id, self._steady())
         else:
             self.book.hear(report)
+            if report.kind == NODE_LOST and report.state == END and report.node is not None:
+                self._lookout.came_back(report.node, self._steady())
 
 
 def alerts_of(book: AlertBook) -> dict[str, Sequence[Alert]]:
