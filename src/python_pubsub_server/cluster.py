@@ -102,7 +102,7 @@ class Cluster:
         self._company: Company | None = None
         self._shown_version = ""
         self._shown = b""
-        self._is_stopped = False
+        self._stopped = runtime.event()
         self._woken = runtime.event()
         self._threads = runtime.native_threads(1, "cluster")
         if bus.is_shared:
@@ -160,7 +160,7 @@ class Cluster:
 
     def close(self, timeout: float) -> None:
         """Be gone for the others at once, if the bus still works."""
-        self._is_stopped = True
+        self._stopped.set()
         self._woken.set()
         if not self._task.wait(timeout):
             self._task.kill()
@@ -178,15 +178,14 @@ class Cluster:
             self._wake()
 
     def _run(self) -> None:
-        while not self._is_stopped:
+        while not self._stopped.is_set():
             try:
                 self._beat()
             except (BusFailed, TimeoutError):  # the bus has told why
                 self._forget_old()
             except Exception as error:  # noqa: BLE001 - a defect: told by the log, tried again
                 logs.event(logging.ERROR, "cluster_failed", exception=error)
-            if not self._is_stopped:
-                self._runtime.sleep(PAUSE_SECONDS)
+            if not self._stopped.wait(PAUSE_SECONDS):
                 self._woken.wait(BEAT_SECONDS)
                 self._woken.clear()
 
