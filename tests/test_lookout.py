@@ -58,10 +58,35 @@ def test_a_node_that_is_gone_without_a_word_is_lost_until_it_is_back(tower: Towe
 
 def test_a_node_is_not_lost_again_until_one_sees_that_it_is_back(tower: Tower) -> None:
     assert tower.look(A) == ["b", "c"]
-    tower.lookout.came_back("b", tower.now)
+    tower.lookout.lost_no_more("b", tower.now)
     assert tower.look(A) == ["c"]
     assert tower.look(A, B) == ["c"]  # no new one, which would replace the other
     assert tower.look(A) == ["c", "b"]
+
+
+def test_a_loss_that_only_others_saw_lasts_until_the_node_is_back_or_replaced(tower: Tower) -> None:
+    tower.lookout.was_lost("x", "x is gone", tower.now)
+    assert tower.look(A, B, C) == ["x"]
+    assert tower.lookout.lost()[0].text == "x is gone"
+    assert tower.look(A, B, C, facts("x", 0.5)) == []
+    tower.lookout.was_lost("y", "y is gone", tower.now)
+    assert tower.look(A, B, C, facts("x", 0.5)) == ["y"]
+    assert tower.look(A, B, C, facts("x", 0.5), facts("d", 9.0)) == []
+
+
+def test_what_is_seen_here_counts_more_than_what_others_tell(tower: Tower) -> None:
+    tower.lookout.said_goodbye("c", tower.now)
+    assert tower.look(A, B) == []
+    for name in "abc":
+        tower.lookout.was_lost(name, "gone", tower.now)
+    assert tower.look(A, B) == []
+
+
+def test_a_loss_that_is_over_does_not_begin_again_by_a_late_report(tower: Tower) -> None:
+    assert tower.look(A, C) == ["b"]
+    tower.lookout.lost_no_more("b", tower.now)
+    tower.lookout.was_lost("b", "gone", tower.now)
+    assert tower.look(A, C) == []
 
 
 def test_a_node_that_said_goodbye_or_was_stopping_is_not_lost(tower: Tower) -> None:

@@ -31,6 +31,15 @@ class Noted(msgspec.Struct, frozen=True):
     at: float
 
 
+class Lost(msgspec.Struct, frozen=True):
+    """A node that is gone. Where it ran is None as long as only others have seen it there."""
+
+    text: str
+    at: float
+    place: str | None = None
+    host: str | None = None
+
+
 class Lookout:
     """Which nodes are gone without a word. Times are a steady clock's."""
 
@@ -40,10 +49,10 @@ class Lookout:
         self._is_cut_off = False
         self._looked_at = started_at
         self._known: dict[str, Noted] = {}
-        self._lost: dict[str, Noted] = {}
+        self._lost: dict[str, Lost] = {}
         self._arrived: dict[str, Noted] = {}
         self._left: dict[str, float] = {}
-        self._returned: dict[str, float] = {}  # as another node told; not seen here yet
+        self._over: dict[str, float] = {}  # lost no more, and not seen here since
 
     def is_blind(self, now: float) -> bool:
         """Whether what it sees says nothing, because it may not see all."""
@@ -52,10 +61,16 @@ class Lookout:
     def said_goodbye(self, node_id: str, now: float) -> None:
         self._left[node_id] = now
 
-    def came_back(self, node_id: str, now: float) -> None:
-        """Another node, which sees more by now, told that this one is not lost any more."""
-        if self._lost.pop(node_id, None) is not None:
-            self._returned[node_id] = now
+    def was_lost(self, node_id: str, text: str, now: float) -> None:
+        """Another node told so: this one may have come too late, or slept too long, to see it."""
+        is_known = node_id == self._node_id or node_id in self._known
+        if not (is_known or node_id in self._over or node_id in self._left):
+            self._lost.setdefault(node_id, Lost(text, now))
+
+    def lost_no_more(self, node_id: str, now: float) -> None:
+        """It is back, or replaced, or given up: as seen here, or as another node told."""
+        self._lost.pop(node_id, None)
+        self._over[node_id] = now
 
     def look(
         self, nodes: Sequence[NodeFacts], places: Mapping[str, str], bus: str | None, now: float
@@ -71,12 +86,10 @@ class Lookout:
         there = {
             node.node_id: Noted(node, places.get(node.node_id, node.host), now) for node in nodes
         }
-        back = {
-            node_id
-            for node_id in there
-            if self._lost.pop(node_id, None) is not None
-            or self._returned.pop(node_id, None) is not None
-        }
+        back = there.keys() & (self._lost.keys() | self._over.keys())
+        for node_id in back:
+            self._lost.pop(node_id, None)
+            self._over.pop(node_id, None)
         new = [there[name] for name in there if name not in self._known and name not in back]
         has_known = bool(self._known)
         for node_id in [node_id for node_id in self._known if node_id not in there]:
@@ -88,14 +101,7 @@ class Lookout:
 
     def lost(self) -> list[Wrong]:
         return [
-            Wrong(
-                NODE_LOST,
-                node_id,
-                f"the node {node_id} ({lost.facts.host}, process {lost.facts.pid}) does not "
-                "answer any more",
-                node_id,
-            )
-            for node_id, lost in self._lost.items()
+            Wrong(NODE_LOST, node_id, lost.text, node_id) for node_id, lost in self._lost.items()
         ]
 
     def is_oldest(self, nodes: Sequence[NodeFacts]) -> bool:
@@ -114,24 +120,27 @@ class Lookout:
             if node_id in there and arrived.place == gone.place and is_later:
                 del self._arrived[node_id]
                 return
-        self._lost[facts.node_id] = Noted(facts, gone.place, now)
+        text = (
+            f"the node {facts.node_id} ({facts.host}, process {facts.pid}) does not answer any more"
+        )
+        self._lost[facts.node_id] = Lost(text, now, gone.place, facts.host)
 
     def _welcome(self, new: Noted) -> None:
         """A new node replaces a lost one: of the place where it runs, or of its host, or any."""
         same_place = [i for i, lost in self._lost.items() if lost.place == new.place]
-        same_host = [i for i, lost in self._lost.items() if lost.facts.host == new.facts.host]
+        same_host = [i for i, lost in self._lost.items() if lost.host == new.facts.host]
         if self._lost:
-            del self._lost[next(iter(same_place or same_host or self._lost))]
+            self.lost_no_more(next(iter(same_place or same_host or self._lost)), new.at)
         else:
             self._arrived[new.facts.node_id] = new
 
     def _forget(self, now: float) -> None:
         for node_id in [i for i, at in self._left.items() if now - at > FORGET_SECONDS]:
             del self._left[node_id]
-        for node_id in [i for i, at in self._returned.items() if now - at > FORGET_SECONDS]:
-            del self._returned[node_id]
+        for node_id in [i for i, at in self._over.items() if now - at > FORGET_SECONDS]:
+            del self._over[node_id]
         for node_id in [i for i, lost in self._lost.items() if now - lost.at > FORGET_SECONDS]:
-            del self._lost[node_id]
+            self.lost_no_more(node_id, now)
         for node_id in [i for i, new in self._arrived.items() if now - new.at > ARRIVAL_SECONDS]:
             del self._arrived[node_id]
 

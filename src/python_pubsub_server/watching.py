@@ -254,12 +254,22 @@ class Watching:
             self.trends.record(report)
         elif isinstance(report, HealthReport):
             self.book.correct(report.node_id, report.alerts)
+            for alert in report.alerts:
+                self._heed(alert)
             if report.status == STOPPED:
                 self._lookout.said_goodbye(report.node_id, self._steady())
         else:
             self.book.hear(report)
-            if report.kind == NODE_LOST and report.state == END and report.node is not None:
-                self._lookout.came_back(report.node, self._steady())
+            self._heed(report)
+
+    def _heed(self, alert: Alert) -> None:
+        """Know of lost nodes what others know: who tells next must not end it for not knowing."""
+        if alert.kind != NODE_LOST or alert.node is None or alert.reported_by == self._node_id:
+            return
+        if alert.state == END:
+            self._lookout.lost_no_more(alert.node, self._steady())
+        else:
+            self._lookout.was_lost(alert.node, alert.text, self._steady())
 
 
 def alerts_of(book: AlertBook) -> dict[str, Sequence[Alert]]:
