@@ -28,7 +28,7 @@ from .tally import Tally
 
 NODES = 3
 TOPICS = ("a", "b")
-SECONDS = float(os.environ.get("TORTURE_CLUSTER_SECONDS", amount(short=8, full=1_200)))
+SECONDS = float(os.environ.get("TORTURE_CLUSTER_SECONDS", amount(short=8, full=30)))
 
 
 class World:

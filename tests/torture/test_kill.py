@@ -25,7 +25,7 @@ from .programs import (
 from .tally import Tally
 
 KILLS = amount(short=3, full=100)  # with each durability
-MOST_BETWEEN = amount(short=400, full=250)  # answers between two kills
+MOST_BETWEEN = amount(short=400, full=100)  # answers between two kills
 TOPICS = ["host:a", "host:b", "jobs"]
 PATTERNS = ["host:*", "jobs"]
 
