@@ -451,6 +451,46 @@ def test_prompt_events_need_no_task_and_overtake_nothing(live: Live) -> None:
     live(story)
 
 
+@pytest.mark.parametrize(
+    "packet", ['42["echo",]', '42["echo",{"a":1]', '42["echo",1', '42["echo",1]x', '42["echo",["]']
+)
+def test_a_malformed_prompt_event_is_one_like_any_other(live: Live, packet: str) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = here.enter()
+            client.send(packet)
+            assert client.recv().startswith('42["echo",["$malformed","')
+            client.send('42["echo",1,2]')
+            assert client.recv() == '42["echo",["echo",1,2]]'
+            client.send('427["echo", {"a": [1]} ] ')
+            assert client.recv() == '437[["echo",{"a": [1]}]]'
+            client.close()
+
+        with town(runtime) as here:
+            here.house.server.on_prompt(["echo"])
+            here.run(visit)
+
+    live(story)
+
+
+def test_a_prompt_event_where_an_attachment_was_announced_ends_the_connection(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        def visit() -> None:
+            client = here.enter()
+            client.send('451-["picture",{"_placeholder":true,"num":0}]')
+            client.send('42["echo",1]')
+            opcode, _ = client.recv_data()
+            assert opcode == websocket_client.ABNF.OPCODE_CLOSE
+            client.shutdown()
+
+        with town(runtime) as here:
+            here.house.server.on_prompt(["echo"])
+            here.run(visit)
+            here.house.wait_for(here.house.is_empty)
+
+    live(story)
+
+
 def test_events_and_answers_keep_their_order_over_polling(live: Live) -> None:
     def story(runtime: Runtime) -> None:
         def visit() -> list[str]:

@@ -216,6 +216,60 @@ def test_bytes_may_come_one_by_one(live: Live) -> None:
     live(story)
 
 
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 50, 1000, 1 << 20])
+def test_frames_of_every_kind_keep_their_order_however_they_are_cut(live: Live, piece: int) -> None:
+    def story(runtime: Runtime) -> None:
+        with room(runtime) as here:
+            client, receiver = here.connect()
+            sizes = (0, 1, 119, 120, 125, 126, 127, 300, 1000)
+            frames = [
+                *(text("é" * (size // 2) + "x" * (size % 2)) for size in sizes),
+                text("begun, ", fin=False),
+                Frame(Opcode.PING, b"between"),
+                more(b"ended"),
+                text("short"),
+                Frame(Opcode.BINARY, b"\x81\x85"),
+                text("last"),
+            ]
+            here.run(lambda: client.send(*frames, piece=piece))
+            receiver.wait_for(lambda: len(receiver.seen) == len(sizes) + 4)
+            assert receiver.seen == [
+                *("é" * (size // 2) + "x" * (size % 2) for size in sizes),
+                *("begun, ended", "short", b"\x81\x85", "last"),
+            ]
+            assert here.run(client.read).opcode is Opcode.PONG
+            client.close()
+
+    live(story)
+
+
+def test_a_message_inside_another_ends_the_connection_and_is_not_received(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        with room(runtime) as here:
+            client, receiver = here.connect()
+            here.run(client.send, text("whole"), text("begun", fin=False), text("inside"))
+            assert here.run(client.read_close) == 1002
+            assert receiver.over.wait(PATIENCE)
+            assert [each for each in receiver.seen if isinstance(each, str)] == ["whole"]
+            client.close()
+
+    live(story)
+
+
+def test_nothing_is_received_behind_a_goodbye(live: Live) -> None:
+    def story(runtime: Runtime) -> None:
+        with room(runtime) as here:
+            client, receiver = here.connect()
+            goodbye = Frame(Opcode.CLOSE, Close(1000, "").serialize())
+            here.run(client.send, text("before"), goodbye, text("behind"))
+            assert here.run(client.read_close) == 1000
+            assert receiver.over.wait(PATIENCE)
+            assert [each for each in receiver.seen if isinstance(each, str)] == ["before"]
+            client.close()
+
+    live(story)
+
+
 def test_what_was_sent_with_the_handshake_is_not_lost(live: Live) -> None:
     def story(runtime: Runtime) -> None:
         with room(runtime) as here:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engineio.packet import NOOP, PING, PONG, UPGRADE
 from engineio.packet import Packet as EnginePacket
 
-from ...runtime import Timer, guarded
+from ...runtime import Timer
 from ..frames import TEXT, frame
 from ..receiver import Message, Receiver
 
@@ -44,10 +44,7 @@ class Carrier(Receiver):
             return False
         if session.received is not None or session.closed:
             return False
-        if session.server.is_prompt(message):
-            guarded(session.receive_text, message)
-            return True
-        return False
+        return session.server.receive_prompt(session, message)
 
     def receive(self, message: Message) -> None:
         if message == PONG_TEXT:

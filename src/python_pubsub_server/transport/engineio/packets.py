@@ -15,6 +15,8 @@ MALFORMED = "$malformed"
 BINARY = "$binary"
 RESERVED = ("connect", "disconnect", "*")  # python-socketio would call the handlers of these
 
+_decode_raw = msgspec.json.Decoder(Raw).decode
+
 
 class JSONText:
     """What python-socketio gets as its JSON module: text that comes in is left as it is."""
@@ -73,6 +75,14 @@ class Packet(socketio.packet.Packet):  # type: ignore[misc]
         # Without its id python-socketio acknowledges nothing: that is done on commit.
         self.data = [name, *arguments, self.id]
         self.id = None
+
+
+def json_value(text: str) -> Raw | None:
+    """A text, if it is one JSON value."""
+    try:
+        return _decode_raw(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def _event(text: str | None) -> tuple[str, list[Raw]]:

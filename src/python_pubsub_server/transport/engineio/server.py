@@ -13,7 +13,7 @@ import socketio.exceptions
 
 from ...runtime import Runtime, guarded
 from .connection import Forms
-from .packets import Packet
+from .packets import Packet, json_value
 from .sockets import Server, Socket
 
 log = logging.getLogger("pubsub.socketio")
@@ -99,7 +99,27 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
     def on_prompt(self, events: Iterable[str]) -> None:
         """Name the events of `/` whose handlers never wait: they need no task of their own."""
         names = "|".join(map(re.escape, events))
-        self.eio.is_prompt = re.compile(rf'42[0-9]{{0,15}}\["(?:{names})",').match
+        self._find_prompt = re.compile(rf'42([0-9]{{0,15}})\["({names})",').match
+        self.eio.receive_prompt = self._receive_prompt
+
+    def _receive_prompt(self, session: Socket, message: str) -> bool:
+        """Call the handler of a prompt event; False: it is none.
+
+        A packet that is an event with one argument is read here. What is anything else about it,
+        is for the general way to say.
+        """
+        found = self._find_prompt(message)
+        if found is None or session.sid in self._binary_packet:
+            return False
+        sid = self.manager.sid_from_eio_sid(session.sid, "/")
+        argument = json_value(message[found.end() : -1]) if message[-1] == "]" else None
+        if argument is None or not self.manager.is_connected(sid, "/"):
+            guarded(session.receive_text, message)
+            return True
+        number, event = found.groups()
+        arguments = (sid, argument, int(number) if number else None)
+        self._trigger_event(event, "/", *arguments)
+        return True
 
     def session_of(self, sid: str, namespace: str) -> Socket:
         """The Engine.IO session of a client; KeyError: it is gone."""

@@ -58,7 +58,7 @@ class Server(engineio.Server):  # type: ignore[misc]
         self.on_slow = on_slow
         self.unjoined: dict[Socket, None] = {}
         self.changes = Changes()
-        self.is_prompt: Callable[[str], object] = lambda message: False
+        self.receive_prompt: Callable[[Socket, str], bool] = lambda session, message: False
         self.heartbeat = Heartbeat(runtime, self.ping_interval, self.ping_timeout)
 
     def _handle_connect(
