@@ -1,7 +1,8 @@
 """What the pages cost: frames a second in a real browser, and the server's CPU with one open.
 
-The server is under a steady load; each page is opened and closed in turns, so that what else the
-machine does reaches both alike: python benchmarks/page_costs.py
+The server is under a steady load and counts what of its CPU goes to the page (see `metered.py`);
+each page is opened and closed in turns, so that its whole CPU with and without one is seen, too:
+python benchmarks/page_costs.py
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 from contenders import CONTENDERS
 from generator import GeneratorFailed, build
+from metered import spent
 from process import cores, free_port, pinned, process_seconds, running
 from report import amount, markdown_table
 
@@ -41,40 +43,38 @@ requestAnimationFrame(function tick() {
   requestAnimationFrame(tick);
 });
 """
+METERED = Path(__file__).resolve().with_name("metered.py")
+CONNECTED = "document.querySelector('#connection').dataset.state === 'connected'"
 FRAMES = "1000 * globalThis.frames.count / (performance.now() - globalThis.frames.since)"
 
 
 class Use(NamedTuple):
-    """What the server did in a while: percent of a core, and messages a second."""
+    """What the server did in a while: percent of a core, what of it was for pages, messages/s."""
 
     percent: float
+    pages: float
     messages: float
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One page's turns: frames a second, and what the server did with and without the page."""
+    """One page's turns: frames a second, what the server did with and without the page, and the
+    milliseconds of its CPU that opening the page took."""
 
     page: str
     frames: Sequence[float]
     opened: Sequence[Use]
     closed: Sequence[Use]
+    opening: Sequence[float]
 
     @property
-    def added(self) -> Sequence[float]:
-        """What the page adds in each turn, beside as many messages without it."""
-        return [
-            opened.percent - closed.percent * opened.messages / closed.messages
-            for opened, closed in zip(self.opened, self.closed, strict=True)
-        ]
-
-    @property
-    def percent(self) -> float:
-        return median(self.added)
+    def shares(self) -> Sequence[float]:
+        """Percent of the server's CPU that went to the page, in each turn."""
+        return [100 * use.pages / use.percent for use in self.opened]
 
     @property
     def is_met(self) -> bool:
-        return median(self.frames) >= LEAST_FRAMES and self.percent < MOST_CPU
+        return median(self.frames) >= LEAST_FRAMES and median(self.shares) < MOST_CPU
 
     def row(self) -> tuple[str, ...]:
         return (
@@ -83,7 +83,9 @@ class Cost:
             spread([use.messages for use in (*self.closed, *self.opened)]),
             spread([use.percent for use in self.closed]),
             spread([use.percent for use in self.opened]),
-            f"**{self.percent:+.1f}** ({min(self.added):+.1f} to {max(self.added):+.1f})",
+            spread([use.pages for use in self.opened]),
+            spread(self.shares),
+            spread(self.opening),
             "met" if self.is_met else "MISSED",
         )
 
@@ -114,13 +116,21 @@ def load(program: Path, port: int, core: int, seconds: float) -> Iterator[None]:
             process.wait()
 
 
-def used(pids: Sequence[int], port: int, seconds: float) -> Use:
+def used(pids: Sequence[int], meter: Path, port: int, seconds: float) -> Use:
     """What the server does in the next seconds."""
-    stored = stored_messages(port)
+    stored, pages = stored_messages(port), spent(meter)
     began, before = time.monotonic(), process_seconds(pids)
     time.sleep(seconds)
     cpu, passed = process_seconds(pids) - before, time.monotonic() - began
-    return Use(100 * cpu / passed, (stored_messages(port) - stored) / passed)
+    pages = spent(meter) - pages
+    messages = stored_messages(port) - stored
+    return Use(100 * cpu / passed, 100 * pages / passed, messages / passed)
+
+
+def metered(command: Sequence[str], meter: Path) -> list[str]:
+    """The command of a server, to be run so that it counts what goes to pages."""
+    python, _, _, *arguments = command
+    return [python, str(METERED), str(meter), *arguments]
 
 
 def stored_messages(port: int) -> int:
@@ -133,11 +143,12 @@ def measure_page(program: Path, executable: str, name: str, turns: int, seconds:
     from browser import Browser
 
     contender, (server_core, other_core) = CONTENDERS["pubsub-normal"], cores()
-    frames, opened, closed = [], [], []
+    frames, opened, closed, opening = [], [], [], []
     longest = 30 + turns * 2 * (seconds + 2 * SETTLE_SECONDS)
     with tempfile.TemporaryDirectory(prefix="pubsub-bench-") as directory_name:
         directory, port = Path(directory_name), free_port()
-        command = contender.command(port, directory)
+        meter = directory / "pages"
+        command = metered(contender.command(port, directory), meter)
         with (
             running(command, port, server_core, directory, contender.environment) as pids,
             load(program, port, other_core, longest),
@@ -147,19 +158,25 @@ def measure_page(program: Path, executable: str, name: str, turns: int, seconds:
             page.resize(*WINDOW)
             time.sleep(3 * SETTLE_SECONDS)
             for _ in range(turns):
-                closed.append(used(pids, port, seconds))
+                closed.append(used(pids, meter, port, seconds))
+                before = spent(meter)
                 page.go(f"http://127.0.0.1:{port}/{name}.html")
+                page.wait_for(CONNECTED)
+                opening.append(1_000 * (spent(meter) - before))
                 time.sleep(SETTLE_SECONDS)
                 page.evaluate(COUNT_FRAMES)
-                opened.append(used(pids, port, seconds))
+                opened.append(used(pids, meter, port, seconds))
                 frames.append(page.evaluate(FRAMES))
                 page.go("data:text/html,closed")
                 time.sleep(SETTLE_SECONDS / 2)
-    return Cost(name, frames, opened, closed)
+    return Cost(name, frames, opened, closed, opening)
 
 
 def table(costs: Sequence[Cost]) -> str:
-    head = ("page", "frames/s", "messages/s", "server without it", "with it", "it adds", "")
+    head = (
+        *("page", "frames/s", "messages/s", "server without it", "with it"),
+        *("for the page", "of the server's CPU", "opening, ms", ""),
+    )
     return markdown_table(head, [cost.row() for cost in costs])
 
 
