@@ -142,7 +142,12 @@ def fit(meter: Meter) -> None:
 
         return start
 
-    for name, position in (("spawn", 1), ("after", 2), ("watch_readable", 2), ("watch_writable", 2)):
+    for name, position in (
+        ("spawn", 1),
+        ("after", 2),
+        ("watch_readable", 2),
+        ("watch_writable", 2),
+    ):
         replace(EventletRuntime, name, partial(starting, position=position))
 
     def submit(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -119,9 +119,12 @@ PAGES = """\
 disk does not set the pace), while headless Chromium, without a graphics card and on the generator's
 core, shows one page. Frames are counted by `requestAnimationFrame`.
 The server's figures are percent of a core, each the median of several turns with the page and
-without it, and between what they lay; what a page adds is reckoned for as many messages, turn by
-turn. A page should have 30 frames a second, and add less than 2 %. On its own:
-`python benchmarks/page_costs.py`.
+without it, and between what they lay. What is for the page is counted by the server itself with
+the CPU clocks of its threads: answering the page's requests, with the reads of the database;
+telling dashboards what happens; writing to the page's connection. Its share is of the CPU that
+5,000 messages a second and the page take. A page should have 30 frames a second, and take less
+than 2 % of the server's CPU; opening it costs once what the last figure says, in milliseconds of
+CPU. On its own: `python benchmarks/page_costs.py`.
 """
 
 

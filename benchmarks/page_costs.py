@@ -55,6 +55,11 @@ class Use(NamedTuple):
     pages: float
     messages: float
 
+    @property
+    def load(self) -> float:
+        """Percent of a core that 5,000 messages a second take, without pages."""
+        return (self.percent - self.pages) * BATCHES_PER_SECOND * BATCH / self.messages
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -69,8 +74,12 @@ class Cost:
 
     @property
     def shares(self) -> Sequence[float]:
-        """Percent of the server's CPU that went to the page, in each turn."""
-        return [100 * use.pages / use.percent for use in self.opened]
+        """Percent of the server's CPU that went to the page, in each turn.
+
+        Reckoned for the whole load: a busy machine gets less of it, and a page costs the same.
+        """
+        load = median(use.load for use in (*self.closed, *self.opened))
+        return [100 * use.pages / (use.pages + load) for use in self.opened]
 
     @property
     def is_met(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import sys
+import threading
+import urllib.request
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import socketio
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -24,8 +28,9 @@ import replay  # noqa: E402
 import run  # noqa: E402
 from contenders import CONTENDERS  # noqa: E402
 from generator import GeneratorFailed, build, compiler, generate  # noqa: E402
+from metered import spent  # noqa: E402
 from page import Occasion, Tables, page  # noqa: E402
-from page_costs import Cost, Use, table  # noqa: E402
+from page_costs import Cost, Use, metered, table  # noqa: E402
 from plot import svg  # noqa: E402
 from process import NotStarted, cores, free_port, running  # noqa: E402
 from report import Row, amount, markdown_table, median_row, target_table, verdicts, workload_table  # noqa: E402
@@ -253,25 +258,61 @@ def test_a_room_is_measured_until_all_is_told(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
-def test_what_a_page_adds_is_reckoned_for_as_many_messages() -> None:
+def test_the_share_of_a_page_is_reckoned_for_the_whole_load() -> None:
     cost = Cost(
         "network-graph",
         frames=[60.0, 20.0, 55.0],
-        opened=[Use(41.0, 5_000), Use(21.5, 2_500), Use(90.0, 5_000)],
-        closed=[Use(40.0, 5_000), Use(40.0, 5_000), Use(40.0, 5_000)],
+        opened=[Use(50.5, 0.5, 5_000), Use(26.0, 1.0, 2_500), Use(53.0, 3.0, 5_000)],
+        closed=[Use(50.0, 0.0, 5_000), Use(25.0, 0.0, 2_500), Use(90.0, 0.0, 5_000)],
+        opening=[40.0, 50.0, 60.0],
     )
-    assert list(cost.added) == [1.0, 1.5, 50.0]
+    assert cost.shares == pytest.approx([100 * pages / (50 + pages) for pages in (0.5, 1.0, 3.0)])
     assert cost.is_met
     line = table([cost]).splitlines()[-1]
     for said in (
         "network-graph.html",
         "**55.0** (20.0 to 60.0)",
-        "**+1.5** (+1.0 to +50.0)",
+        "**1.00** (0.500 to 3.00)",
+        "**1.96** (0.990 to 5.66)",
+        "**50.0** (40.0 to 60.0)",
         "met",
     ):
         assert said in line
-    slow = dataclasses.replace(cost, frames=[20.0, 20.0, 60.0])
-    assert not slow.is_met
+    assert not dataclasses.replace(cost, frames=[20.0, 20.0, 60.0]).is_met
+    assert not dataclasses.replace(cost, opened=cost.opened[2:]).is_met
+
+
+def test_a_metered_server_counts_what_it_does_for_browsers_only(tmp_path: Path) -> None:
+    contender, port, meter = CONTENDERS["pubsub-normal"], free_port(), tmp_path / "pages"
+    command = metered(contender.command(port, tmp_path), meter)
+    url = f"http://127.0.0.1:{port}"
+
+    def read_graph(agent: str) -> None:
+        request = urllib.request.Request(f"{url}/graph/state", headers={"User-Agent": agent})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            assert json.load(response)["links"] == []
+
+    with running(command, port, None, tmp_path, contender.environment):
+        read_graph("curl/8")
+        assert spent(meter) == 0
+        read_graph("Mozilla/5.0")
+        before = spent(meter)
+        assert before > 0
+        dashboard = socketio.Client(reconnection=False)
+        told = threading.Event()
+        dashboard.on("stats", lambda stats: told.set(), namespace="/monitoring")
+        dashboard.connect(
+            url,
+            headers={"User-Agent": "Mozilla/5.0"},
+            namespaces=["/monitoring"],
+            transports=["websocket"],
+        )
+        dashboard.call("subscribe_to_updates", namespace="/monitoring")
+        subscribed = spent(meter)
+        assert subscribed > before
+        assert told.wait(30)
+        assert spent(meter) > subscribed
+        dashboard.disconnect()
 
 
 def test_plot_is_xml_with_a_bar_a_figure() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from python_pubsub_server.bus.local import LocalBus
-from python_pubsub_server.onlookers import ATTENTION_SECONDS, BURST, Onlookers, Stats
+from python_pubsub_server.onlookers import ATTENTION_SECONDS, BURST, Budget, Onlookers, Stats
 
 
 class SharedBus(LocalBus):
@@ -125,3 +125,13 @@ def test_what_is_not_understood_is_logged(caplog: pytest.LogCaptureFixture) -> N
     story.bus.publish("pubsub:log:monitoring", b"{")
     assert {record.msg for record in caplog.records} == {"monitoring_not_understood"}
     assert story.one.heard == []
+
+
+def test_what_is_scarce_is_given_several_at_once() -> None:
+    budget = Budget(100.0, 50, lump=10)
+    assert budget.take(60, 0.0) == 50
+    assert budget.take(25, 0.05) == 0
+    assert budget.take(25, 0.101) == 10
+    assert budget.take(1, 0.105) == 0
+    assert budget.take(3, 0.14) == 3
+    assert budget.take(1, 0.15) == 1

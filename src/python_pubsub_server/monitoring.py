@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -28,6 +30,7 @@ from .wire import encode
 # Together at most 200 in any second, and never all of them in its first moment.
 EVENTS_PER_SECOND = 150.0
 BURST = 50
+LUMP = 10  # of a flood: ten events in one piece cost little more than one
 MAX_CONTENT_BYTES = 4_096
 # What other nodes tell; of messages this one hears anyway.
 TOLD_ELSEWHERE = frozenset(("new_client", "client_disconnected", "new_consumption"))
@@ -78,7 +81,7 @@ class Monitoring:
         self._watchers: dict[str, Connection] = {}
         self._is_telling = False
         self._tally = Tally()
-        self._budget = Budget(EVENTS_PER_SECOND, BURST)
+        self._budget = Budget(EVENTS_PER_SECOND, BURST, LUMP)
         self._alarm_budget = Budget(ALARMS_PER_SECOND, ALARM_BURST)
         self._topics = 0
         self._is_closed = False
@@ -123,13 +126,13 @@ class Monitoring:
             for claim, recorded in claimed
         ]
         self._onlookers.tell(consumed)
-        self._tell_some([*(("new_message", message) for message in fresh), *consumed])
+        self._tell_some(consumed, fresh)
 
     def heard(self, messages: Sequence[Message], at: float) -> None:
         """Hear of what another node published and this one has delivered."""
         self.activity.count(messages, at)
         if self._watchers:
-            self._tell_some([("new_message", message) for message in messages])
+            self._tell_some((), messages)
 
     def joined(self, consumer: str, topics: Iterable[str], at: float) -> None:
         """Hear of new subscriptions."""
@@ -158,20 +161,30 @@ class Monitoring:
         tally, now = self._tally, self._clock.now()
         tally.consumed += consumed
         tally.published += published
-        waits = [now - at for at in batch.arrived_at][:published]
+        waits = [now - at for at in batch.arrived_at[:published]]
         if waits:
             tally.latency += sum(waits)
             tally.latency_max = max(tally.latency_max, *waits)
 
-    def _tell_some(self, events: Sequence[tuple[str, Any]]) -> None:
-        """Send as many events as the budget allows, evenly from all of them."""
+    def _tell_some(
+        self, events: Sequence[tuple[str, Any]], messages: Sequence[Message] = ()
+    ) -> None:
+        """Send as many messages and events as the budget allows, evenly from all of them."""
         if not self._watchers:
             return
-        number = self._budget.take(len(events), self._clock.now())
-        self._tally.dropped += len(events) - number
-        for index in range(number):
-            event, value = events[index * len(events) // number]
-            self._send(event, _shown(value) if event == "new_message" else value)
+        total = len(messages) + len(events)
+        number = self._budget.take(total, self._clock.now())
+        self._tally.dropped += total - number
+
+        def one(place: int) -> tuple[str, Any]:
+            if place < len(messages):
+                return "new_message", messages[place]
+            return events[place - len(messages)]
+
+        some = [one(index * total // number) for index in range(number)]
+        for event, alike in groupby(some, key=itemgetter(0)):
+            is_message = event == "new_message"
+            self._send(event, *(_shown(value) if is_message else value for _, value in alike))
 
     def _tell_alarm(self, alarm: Alarm) -> None:
         if not self._watchers:
@@ -181,8 +194,8 @@ class Monitoring:
         else:
             self._tally.dropped += 1
 
-    def _send(self, event: str, value: object) -> None:
-        broadcast = Broadcast(event, [encode(value)])
+    def _send(self, event: str, *values: object) -> None:
+        broadcast = Broadcast(event, list(map(encode, values)))
         for connection in list(self._watchers.values()):
             connection.send(broadcast)
 

@@ -40,12 +40,16 @@ class Stats(msgspec.Struct, frozen=True):
 
 
 class Budget:
-    """How many events may be told now: a bucket that fills again as time passes."""
+    """How many events may be told now: a bucket that fills again as time passes.
 
-    __slots__ = ("_burst", "_filled_at", "_per_second", "_tokens")
+    Where more is wanted than there is, it gives nothing before it can give `lump` at once.
+    """
 
-    def __init__(self, per_second: float, burst: int) -> None:
+    __slots__ = ("_burst", "_filled_at", "_lump", "_per_second", "_tokens")
+
+    def __init__(self, per_second: float, burst: int, lump: int = 1) -> None:
         self._per_second = per_second
+        self._lump = lump
         self._burst = self._tokens = float(burst)
         self._filled_at = 0.0
 
@@ -54,6 +58,8 @@ class Budget:
         fresh = max(0.0, now - self._filled_at) * self._per_second
         self._tokens = min(self._burst, self._tokens + fresh)
         self._filled_at = now
+        if self._tokens < min(wanted, self._lump):
+            return 0
         granted = min(wanted, int(self._tokens))
         self._tokens -= granted
         return granted

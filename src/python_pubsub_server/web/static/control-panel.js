@@ -80,6 +80,12 @@ function changed({ topic }) {
   topicView.hear(topic);
 }
 
+/** Who is connected does not change with it. */
+function published({ topic }) {
+  refreshSoon(clients);
+  topicView.hear(topic);
+}
+
 watch(
   client,
   {
@@ -87,9 +93,9 @@ watch(
     server_error: (alarm) => alarms.add(alarm),
     new_client: changed,
     client_disconnected: changed,
-    new_message: changed,
+    new_message: published,
     new_consumption: ({ topic }) => {
-      refreshSoon();
+      refreshSoon(clients);
       topicView.hearConfirmed(topic);
     },
     connect: () => topicView.hear(places.current.topic),

@@ -43,26 +43,26 @@ const SOURCES = [
 
 /** Reads a route again and again for a table, one reading at a time. */
 class Reading {
-  #table;
+  table;
   #isInFlight = false;
 
   constructor(table) {
-    this.#table = table;
+    this.table = table;
   }
 
   get isNeeded() {
-    return this.#table.isAlwaysNeeded ?? isPanelShown();
+    return this.table.isAlwaysNeeded ?? isPanelShown();
   }
 
   async refresh() {
     if (this.#isInFlight) return;
     this.#isInFlight = true;
     try {
-      const { rows } = await getJSON(this.#table.url);
-      this.#table.show(rows);
-      this.#table.fail("");
+      const { rows } = await getJSON(this.table.url);
+      this.table.show(rows);
+      this.table.fail("");
     } catch (error) {
-      this.#table.fail(say("Not up to date: {reason}", { reason: `${error.message} (${error.code})` }));
+      this.table.fail(say("Not up to date: {reason}", { reason: `${error.message} (${error.code})` }));
     } finally {
       this.#isInFlight = false;
     }
@@ -76,13 +76,15 @@ function isPanelShown() {
 /**
  * Shows the tables and keeps them fresh while the reader sees them.
  * @param {{url, show, fail, isAlwaysNeeded?}[]} tables that are read whole
- * @returns {() => void} refreshes soon, for when it is known that something changed
+ * @returns {(unchanged?: object) => void} refreshes soon, for when it is known that something
+ *   changed; not the table that it is known not to concern
  */
 export function showListings(tables) {
   const listings = [
     ...tables.map((table) => new Reading(table)),
     ...SOURCES.map((source) => new Listing(source)),
   ];
+  const due = new Set(listings);
   let planned = 0;
   let readAt = -Infinity;
   const refresh = () => {
@@ -90,12 +92,18 @@ export function showListings(tables) {
     planned = 0;
     if (document.hidden || !standing.mayWatch) return;
     readAt = performance.now();
-    for (const listing of listings) if (listing.isNeeded ?? isPanelShown()) listing.refresh();
+    for (const listing of due) if (listing.isNeeded ?? isPanelShown()) listing.refresh();
+    due.clear();
   };
-  document.addEventListener("visibilitychange", refresh);
-  setInterval(refresh, REFRESH_MS); // also where no WebSocket gets through
-  standing.on("change", (rights) => rights === "admin" && refresh());
-  return () => {
+  const refreshAll = () => {
+    for (const listing of listings) due.add(listing);
+    refresh();
+  };
+  document.addEventListener("visibilitychange", refreshAll);
+  setInterval(refreshAll, REFRESH_MS); // also where no WebSocket gets through
+  standing.on("change", (rights) => rights === "admin" && refreshAll());
+  return (unchanged) => {
+    for (const listing of listings) if (!unchanged || listing.table !== unchanged) due.add(listing);
     planned ||= setTimeout(refresh, Math.max(SOON_MS, readAt + REST_MS - performance.now()));
   };
 }
