@@ -67,17 +67,32 @@ class Log:
         self.lost: set[tuple[str, str, int]] = set()  # trimmed before it was consumed
         self.announced: set[tuple[str, str, int]] = set()
         self.told: set[tuple[str, str, int]] = set()
+        # Trimmed, and once older than the window. The clock of a node that is started again may be
+        # behind the one before it, and takes them for younger; they may be known still, or not.
+        self.over: set[tuple[str, int]] = set()
 
-    def publish(self, topic: str, message_id: str, content: int, at: float) -> tuple[int, bool]:
-        """The sequence, and whether it is a duplicate."""
+    def publish(
+        self, topic: str, message_id: str, content: int, at: float, is_known: bool
+    ) -> tuple[int, bool]:
+        """The sequence, and whether it is a duplicate; `is_known` is what the server says."""
         log = self.messages[topic]
         for sequence in range(len(log), 0, -1):  # also what was trimmed since
             known = log[sequence - 1]
-            if known[1:3] == (message_id, content) and known.at >= at - WINDOW:
+            is_same = known[1:3] == (message_id, content) and known.at >= at - WINDOW
+            if is_same and (is_known or (topic, sequence) not in self.over):
                 return sequence, True
         self.position += 1
         log.append(Stored(self.position, message_id, content, at))
         return len(log), False
+
+    def age(self, now: float) -> None:
+        """Note of what is trimmed whose window is over."""
+        self.over |= {
+            (topic, sequence)
+            for topic, first in self.first.items()
+            for sequence in range(1, first)
+            if self.messages[topic][sequence - 1].at < now - WINDOW
+        }
 
     def claim(self, claim: Claim) -> int | None:
         """How many consumptions are new; None: there is no such message."""
@@ -173,7 +188,9 @@ class AnyHistory(RuleBasedStateMachine):
         """Compare what became of drafts, and what it means for those who listen."""
         for (topic, message_id, content), each in zip(asked, published, strict=True):
             at = self.world.node.clock.now()
-            sequence, is_duplicate = self.log.publish(topic, message_id, content, at)
+            sequence, is_duplicate = self.log.publish(
+                topic, message_id, content, at, each.duplicate
+            )
             self.tally.add(publishes_in_them=1, of_them_duplicates=is_duplicate)
             assert (each.message.sequence, each.duplicate) == (sequence, is_duplicate)
             if is_duplicate:
@@ -374,6 +391,7 @@ class AnyHistory(RuleBasedStateMachine):
                     for sequence in self.log.unconsumed(consumer, topic, first - 1)
                 }
         self.log.first[topic] = first
+        self.log.age(self.world.node.clock.now())
         self.log.consumed = {
             each for each in self.log.consumed if each[1] != topic or each[2] >= first
         }
@@ -381,6 +399,7 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 40.0, 121.0]))
     def time_passes(self, seconds: float) -> None:
         self.world.clocks.advance(seconds)
+        self.log.age(self.world.node.clock.now())
 
     @rule()
     def the_clock_is_set_back(self) -> None:
