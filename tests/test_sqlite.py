@@ -8,14 +8,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from python_pubsub_server.errors import DatabaseError
 from python_pubsub_server.model import Claim
-from python_pubsub_server.storage import sql_reader
-from python_pubsub_server.storage.database import ReadFailed, WriteFailed
+from python_pubsub_server.storage import sql_reader, sqlite_commit
+from python_pubsub_server.storage.database import ReadFailed, Retention, WriteFailed
 from python_pubsub_server.storage.sqlite import SQLiteDatabase, SQLiteWriter
 from python_pubsub_server.storage.sqlite_reader import SQLiteReader
 from stories import Storage, draft
@@ -205,8 +207,11 @@ def test_a_page_of_a_topic_that_cannot_be_read_says_why(storage: Storage) -> Non
         reader.messages(20, topic="t", before=2)
 
 
-def test_a_read_touches_no_more_in_a_long_log(storage: Storage) -> None:
+def test_a_read_touches_no_more_in_a_long_log(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The work of each read, in SQLite's own steps, with 20 times the messages."""
+    monkeypatch.setattr(sqlite_commit, "LATE_CONSUMPTIONS", 1)  # so that both have as many late
     short = _work_of_reads(storage, 0, 500)
     long = _work_of_reads(storage, 500, 10_000)
     for name, steps in long.items():
@@ -249,6 +254,45 @@ def _work_of_reads(storage: Storage, start: int, end: int) -> dict[str, int]:
         reader._connection.set_progress_handler(None, 0)
         work[name] = steps[0]
     return work
+
+
+@pytest.mark.parametrize("late", [1, 4, 7, 1000])
+def test_consumptions_are_shown_whether_their_consumers_lists_have_them_or_not(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    monkeypatch.setattr(sqlite_commit, "LATE_CONSUMPTIONS", late)
+    storage.publish(*(draft(f"t{n % 2}", f"id{n}") for n in range(20)))
+    for n in range(20):
+        storage.claim(Claim(f"c{n % 3}", f"t{n % 2}", f"id{n}"))
+
+    def shown(limit: int, **wanted: Any) -> list[str]:
+        return [each.message_id for _, each in storage.reader.consumptions(limit, **wanted)]
+
+    of_c1 = [f"id{n}" for n in range(19, -1, -1) if n % 3 == 1]
+    assert shown(20, consumer="c1") == of_c1
+    assert shown(4, consumer="c1") == of_c1[:4]
+    assert shown(20, consumer="c1", topic="t1") == ["id19", "id13", "id7", "id1"]
+    assert shown(2, consumer="c1", topic="t1") == ["id19", "id13"]
+    edges = {(edge.name, edge.topic): edge.lag for edge in storage.reader.consume_edges(20, 0)}
+    assert edges == {
+        **{("c0", "t0"): 0, ("c0", "t1"): 2, ("c1", "t0"): 1},
+        **{("c1", "t1"): 0, ("c2", "t0"): 2, ("c2", "t1"): 1},
+    }
+
+
+def test_deleted_consumptions_leave_their_consumers_lists(
+    storage: Storage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_commit, "LATE_CONSUMPTIONS", 4)
+    storage.publish(*(draft("t", f"id{n}") for n in range(10)))
+    for n in range(10):
+        storage.claim(Claim("c", "t", f"id{n}"))
+    assert storage.writer.trim(Retention(4, None), 2000.0, 100) == 6
+    with closing(sqlite3.connect(path)) as connection:
+        listed = connection.execute("SELECT position FROM consumed_by").fetchall()
+        assert listed == [(7,), (8,)]  # the last two are late
+    found = storage.reader.consumptions(20, consumer="c")
+    assert [each.message_id for _, each in found] == ["id9", "id8", "id7", "id6"]
 
 
 def test_the_index_finds_what_is_behind_the_scan(

@@ -71,7 +71,10 @@ TABLES: dict[str, tuple[tuple[str, ...], str]] = {
 # What a log that was ever used has rows in.
 SIGNS_OF_USE = ("topics", "consumers", "interests", "votes", "users", "revoked_tokens")
 # What a migration fills, and what is made again from the rest.
-NOT_ARCHIVED = ("migrations", "log", "access", "search", "search_progress")
+NOT_ARCHIVED = (
+    *("migrations", "log", "access", "search", "search_progress"),
+    *("consumed_by", "consumed_by_progress"),
+)
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import DatabaseError
 from .archive import TABLES, Head, select
 from .sql_archive import is_unused, last_migration, read_head
+from .sqlite_commit import list_by_consumer
 
 _HEAD = """SELECT epoch, created_at,
     (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'),
@@ -60,6 +61,7 @@ class SQLiteTarget:
         for table, last in (("messages", head.position), ("consumptions", head.consumption)):
             self._connection.execute(_FORGET_LAST, (table,))
             self._connection.execute(_SET_LAST, (table, last))
+        list_by_consumer(self._connection, head.consumption, 1)
 
 
 def back_up(connection: sqlite3.Connection, path: Path) -> None:

@@ -53,6 +53,12 @@ _ADD_CONSUMPTIONS = "INSERT INTO consumptions (topic_id, sequence, consumer_id, 
 _ADD_READERS = "INSERT INTO readers (topic_id, consumer_id, consumptions, last_at)"
 _ON_READER = """ON CONFLICT (topic_id, consumer_id) DO UPDATE SET
     consumptions = consumptions + excluded.consumptions, last_at = max(last_at, excluded.last_at)"""
+_PROGRESS = "SELECT position FROM consumed_by_progress"
+_ADD_CONSUMED_BY = """INSERT INTO consumed_by (consumer_id, topic_id, position)
+    SELECT consumer_id, topic_id, position FROM consumptions WHERE position > ? ORDER BY 1, 2, 3"""
+_SET_PROGRESS = "UPDATE consumed_by_progress SET position = ?"
+
+LATE_CONSUMPTIONS = 1_000  # whose consumer's list does not have them yet: readers look at them all
 
 
 def store(connection: sqlite3.Connection, batch: Batch, window: float) -> Committed:
@@ -149,11 +155,21 @@ def _store_claims(
 ) -> list[int | None]:
     found = _find_claimed(connection, batch.claims, topics, consumers)
     counted = count_claims(batch, found, topics, consumers)
-    write_rows(connection, _ADD_CONSUMPTIONS, [(*key, batch.at) for key in counted.consumptions])
+    rows = [(*key, batch.at) for key in counted.consumptions]
+    last = write_rows(connection, _ADD_CONSUMPTIONS, rows)
+    list_by_consumer(connection, last, LATE_CONSUMPTIONS)
     edges = [(*edge, batch.at) for edge in counted.readers]
     write_rows(connection, _ADD_READERS, edges, _ON_READER)
     note_told(connection, [edge[:2] for edge in counted.readers])
     return counted.claimed
+
+
+def list_by_consumer(connection: sqlite3.Connection, last: int, late: int) -> None:
+    """Put consumptions up to the last one into their consumers' lists, if so many are not yet."""
+    (progress,) = connection.execute(_PROGRESS).fetchone()
+    if last - progress >= late:
+        connection.execute(_ADD_CONSUMED_BY, (progress,))
+        connection.execute(_SET_PROGRESS, (last,))
 
 
 def _find_claimed(

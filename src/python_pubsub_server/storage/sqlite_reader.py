@@ -32,7 +32,7 @@ _MESSAGES_ON_TOPIC = """SELECT position FROM messages INDEXED BY messages_by_seq
 _CONSUMPTIONS = _MESSAGES.replace("messages", "consumptions")
 _CONSUMPTIONS_ON_TOPIC = """SELECT position FROM consumptions INDEXED BY consumptions_by_topic
     WHERE topic_id = :topic AND position < :below ORDER BY position DESC LIMIT :limit"""
-_OF_ONE_ON_TOPIC = """SELECT position FROM {table} INDEXED BY {index}
+_OF_ONE_ON_TOPIC = """SELECT position FROM {table}
     WHERE {name} = :name AND topic_id = :topic AND position < :below
     ORDER BY position DESC LIMIT :limit"""
 # The index leads to one topic's newest. To list them over all topics, merge the topics: each step
@@ -46,23 +46,34 @@ _OF_ONE = """WITH RECURSIVE
         FROM own WHERE own.topic_id IS NOT NULL
     ),
     queue (position, topic_id) AS (
-        SELECT (SELECT max(position) FROM {table} INDEXED BY {index}
+        SELECT (SELECT max(position) FROM {table}
                 WHERE {name} = :name AND topic_id = own.topic_id AND position < :below), topic_id
         FROM own WHERE topic_id IS NOT NULL
         UNION ALL
-        SELECT (SELECT max(position) FROM {table} INDEXED BY {index}
+        SELECT (SELECT max(position) FROM {table}
                 WHERE {name} = :name AND topic_id = queue.topic_id
                 AND position < queue.position), topic_id
         FROM queue WHERE position IS NOT NULL
         ORDER BY 1 DESC LIMIT :limit
     )
     SELECT position FROM queue WHERE position IS NOT NULL"""
-_BY_PRODUCER = {"table": "messages", "name": "producer", "index": "messages_by_producer"}
-_BY_CONSUMER = {"table": "consumptions", "name": "consumer_id", "index": "consumptions_by_consumer"}
+_BY_PRODUCER = {"table": "messages INDEXED BY messages_by_producer", "name": "producer"}
+_BY_CONSUMER = {"table": "consumed_by", "name": "consumer_id"}
 _OF_PRODUCER = _OF_ONE.format_map(_BY_PRODUCER)
 _OF_PRODUCER_ON_TOPIC = _OF_ONE_ON_TOPIC.format_map(_BY_PRODUCER)
-_OF_CONSUMER = _OF_ONE.format_map(_BY_CONSUMER)
-_OF_CONSUMER_ON_TOPIC = _OF_ONE_ON_TOPIC.format_map(_BY_CONSUMER)
+# Of the newest consumptions, a thousand or a commit's, no list by consumer has anything yet.
+_LATE = "position > (SELECT position FROM consumed_by_progress)"
+_LATE_OF_CONSUMER = f"""SELECT position FROM consumptions NOT INDEXED
+    WHERE {_LATE} AND position < :below AND consumer_id = :name"""
+_WITH_LATE = """SELECT position FROM (
+    SELECT position FROM ({late})
+    UNION ALL SELECT position FROM ({listed})
+    ) ORDER BY position DESC LIMIT :limit"""
+_OF_CONSUMER = _WITH_LATE.format(late=_LATE_OF_CONSUMER, listed=_OF_ONE.format_map(_BY_CONSUMER))
+_OF_CONSUMER_ON_TOPIC = _WITH_LATE.format(
+    late=f"{_LATE_OF_CONSUMER} AND topic_id = :topic",
+    listed=_OF_ONE_ON_TOPIC.format_map(_BY_CONSUMER),
+)
 
 _SEARCH = f"""SELECT m.position, {_MESSAGE} FROM search
     CROSS JOIN messages AS m ON m.position = search.rowid
@@ -74,14 +85,19 @@ _PUBLISH_EDGES = f"""SELECT p.producer, t.topic, p.messages, p.last_at
     FROM (SELECT * FROM publishers ORDER BY {_IN_USE_FIRST}, producer LIMIT :limit) AS p
     CROSS JOIN topics AS t ON t.topic_id = p.topic_id"""
 # A consumption that was trimmed was of a message that is not kept: all that are kept came later.
-_CONSUME_EDGES = f"""SELECT c.consumer, t.topic, r.consumptions, r.last_at,
-    t.sequence - coalesce((SELECT n.sequence
-        FROM consumptions AS n INDEXED BY consumptions_by_consumer
-        WHERE n.consumer_id = r.consumer_id AND n.topic_id = r.topic_id
-        ORDER BY n.position DESC LIMIT 1), t.first - 1)
+_CONSUME_EDGES = f"""WITH late AS MATERIALIZED (
+        SELECT topic_id, consumer_id, max(position) AS position
+        FROM consumptions NOT INDEXED WHERE {_LATE} GROUP BY topic_id, consumer_id
+    )
+    SELECT c.consumer, t.topic, r.consumptions, r.last_at,
+    t.sequence - coalesce((SELECT n.sequence FROM consumptions AS n
+        WHERE n.position = coalesce(l.position, (SELECT o.position FROM consumed_by AS o
+            WHERE o.consumer_id = r.consumer_id AND o.topic_id = r.topic_id
+            ORDER BY o.position DESC LIMIT 1))), t.first - 1)
     FROM (SELECT * FROM readers ORDER BY {_IN_USE_FIRST}, consumer_id LIMIT :limit) AS r
     CROSS JOIN topics AS t ON t.topic_id = r.topic_id
-    CROSS JOIN consumers AS c ON c.consumer_id = r.consumer_id"""
+    CROSS JOIN consumers AS c ON c.consumer_id = r.consumer_id
+    LEFT JOIN late AS l ON l.topic_id = r.topic_id AND l.consumer_id = r.consumer_id"""
 
 
 class SQLiteReader(SQLReader):

@@ -1,0 +1,2 @@
+-- In SQLite a table takes the place of the index consumptions_by_consumer. Here the index stays: it
+-- is written to the write-ahead log by row, not by page.
