@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -173,6 +173,64 @@ def test_a_broken_connection_is_opened_again(path: Path) -> None:
     assert writer.index(1) == 0
     assert len(opened) == 2
     writer.close()
+
+
+class Watched:
+    """A connection that notes how durable each transaction is that commits through it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.committed: list[int] = []  # PRAGMA synchronous: 1 normal, 2 full
+        self.broken = ""  # a statement that fails
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if statement == self.broken:
+            raise sqlite3.OperationalError("out of memory")
+        if statement == "COMMIT":
+            (level,) = self._connection.execute("PRAGMA synchronous").fetchone()
+            self.committed.append(level)
+        return self._connection.execute(statement, *values)
+
+
+@pytest.fixture(params=["full", "normal"])
+def watched(path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Storage, Watched]]:
+    """A log, and the connection that it is written through."""
+    database = SQLiteDatabase.open(path, durability=request.param)
+    connection = Watched(database._open_to_write())
+    story = Storage(database)
+    story.writer = SQLiteWriter(lambda: cast(sqlite3.Connection, connection), 120.0)
+    yield story, connection
+    story.close()
+
+
+def test_only_the_index_is_not_flushed(watched: tuple[Storage, Watched]) -> None:
+    storage, connection = watched
+    (promised,) = connection.execute("PRAGMA synchronous").fetchone()
+    storage.publish(draft(message_id="1"))
+    assert storage.writer.index(10) == 1
+    assert storage.writer.index(10) == 0
+    storage.publish(draft(message_id="2"))
+    assert storage.writer.trim(Retention(1, None), 1000.0, 10) == 1
+    assert connection.committed == [promised, 1, 1, promised, promised]
+
+
+def test_a_commit_that_cannot_be_as_durable_as_promised_is_refused(
+    watched: tuple[Storage, Watched],
+) -> None:
+    storage, connection = watched
+    (promised,) = connection.execute("PRAGMA synchronous").fetchone()
+    storage.writer.index(10)
+    connection.broken = "PRAGMA synchronous = 2"
+    if promised == 2:
+        for _ in range(2):
+            with pytest.raises(WriteFailed, match="out of memory"):
+                storage.publish(draft(message_id="1"))
+    connection.broken = ""
+    assert storage.publish(draft(message_id="1"))[0].message.sequence == 1
+    assert connection.committed == [1, promised]
 
 
 def test_a_database_held_by_another_program_is_refused(path: Path) -> None:

@@ -23,7 +23,7 @@ from python_pubsub_server.storage.database import (
     open_database,
 )
 from python_pubsub_server.storage.readers import Readers
-from python_pubsub_server.upkeep import STEP, Upkeep
+from python_pubsub_server.upkeep import FLOWING_STEP, STEP, Upkeep
 from stories import draft
 
 
@@ -142,6 +142,17 @@ def test_after_a_commit_the_log_is_trimmed_and_indexed(tell: Tell) -> None:
         assert max(done for _, done in story.writer.steps) <= STEP
 
     tell(tale, messages=10)
+
+
+def test_while_messages_flow_the_index_takes_short_steps(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.publish(10 * FLOWING_STEP)
+        story.until(lambda: story.found(f"word{10 * FLOWING_STEP - 1}") == 1)
+        steps = [done for kind, done in story.writer.steps if kind == "index"]
+        assert max(steps) == FLOWING_STEP
+
+    with patch.object(upkeep_module, "FLOWING_COMMITS", -1):
+        tell(tale)
 
 
 def test_it_rests_when_all_is_done_and_wakes_again(tell: Tell) -> None:

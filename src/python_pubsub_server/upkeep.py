@@ -16,19 +16,19 @@ PAUSE_SECONDS = 0.25
 FAILURE_PAUSE_SECONDS = 5.0
 IDLE_SECONDS = 60.0  # how late a message may be trimmed by its age while nothing is published
 FLOWING_COMMITS = 20  # in a round
-PUT_OFF_ROUNDS = 16
-FLOWING_STEPS = 10
-MOST_STEPS = 50  # then what flows may have changed
 STEP = 200  # messages: about what a commit of a busy moment takes
+MOST_STEPS = 50  # of the index; then what flows may have changed
+FLOWING_STEP = 25  # messages: what the index takes in half a millisecond
+FLOWING_STEPS = 5
 
 
 class Upkeep:
     """A task that does the log's upkeep in steps as short as a commit. Owned by the node.
 
-    It works after commits and rests with them. Trimming keeps up with any load. Each step of the
-    index is a commit that a publish may have to wait for, so while messages flow it takes few of
-    them together every four seconds (500 messages a second), and catches up when they pause.
-    `on_round` is called once a minute at least.
+    It works after commits and rests with them. Trimming keeps up with any load. A publish may have
+    to wait for a step of the index, so while messages flow these are few and very short (500
+    messages a second), and the index catches up when they pause. `on_round` is called once a
+    minute at least.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Upkeep:
         self._on_round = on_round
         self._is_stopped = False
         self._commits = 0  # since the last round
-        self._rounds_put_off = 0
         self._woken = runtime.event()
         self._woken.set()
         self._task = runtime.spawn(self._run)
@@ -85,18 +84,11 @@ class Upkeep:
         while not self._is_stopped and self._journal.upkeep(self._trim) > 0:
             pass
         is_flowing, self._commits = self._commits > FLOWING_COMMITS, 0
-        self._rounds_put_off += is_flowing
-        if is_flowing and self._rounds_put_off < PUT_OFF_ROUNDS:
-            return False
-        self._rounds_put_off = 0
-        for _ in range(FLOWING_STEPS if is_flowing else MOST_STEPS):
-            if self._is_stopped or self._journal.upkeep(_index) == 0:
+        size, steps = (FLOWING_STEP, FLOWING_STEPS) if is_flowing else (STEP, MOST_STEPS)
+        for _ in range(steps):
+            if self._is_stopped or self._journal.upkeep(lambda writer: writer.index(size)) == 0:
                 return True
         return False
 
     def _trim(self, writer: Writer) -> int:
         return writer.trim(self._retention, self._clock.now(), STEP)
-
-
-def _index(writer: Writer) -> int:
-    return writer.index(STEP)

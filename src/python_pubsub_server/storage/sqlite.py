@@ -29,6 +29,7 @@ from .sqlite_reader import SQLiteReader
 _T = TypeVar("_T")
 
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+_NORMAL = 1
 # A connection that met one of these may hold a broken view of its files: it is opened again.
 _CONNECTION_IS_DOUBTFUL = {
     sqlite3.SQLITE_IOERR,
@@ -42,6 +43,7 @@ _CONNECTION_IS_DOUBTFUL = {
 MAX_CHECKED_BYTES = 2**28
 CHECKPOINT_PAGES = 4_000  # 16 MB; see docs/decisions/010-checkpoints-stay-in-the-writer.md
 
+_SYNCHRONOUS_NOW = "PRAGMA synchronous"
 _EPOCH = "SELECT epoch FROM log"
 _START_LOG = "INSERT OR IGNORE INTO log (id, epoch, created_at) VALUES (1, ?, ?)"
 _PROGRESS = "SELECT position FROM search_progress"
@@ -171,12 +173,14 @@ class SQLiteWriter:
         self._connect = connect
         self._window = deduplication_seconds
         self._connection: sqlite3.Connection | None = None
+        self._promised = self._synchronous = -1  # known once it is open
 
     def commit(self, batch: Batch) -> Committed:
         return self._transaction(lambda connection: store(connection, batch, self._window))
 
     def index(self, limit: int) -> int:
-        return self._transaction(lambda connection: _index(connection, limit))
+        # Lost in a crash it is made again from the log. The next commit's flush takes it along.
+        return self._transaction(lambda connection: _index(connection, limit), may_be_lost=True)
 
     def trim(self, retention: Retention, now: float, limit: int) -> int:
         def work(connection: sqlite3.Connection) -> int:
@@ -193,16 +197,31 @@ class SQLiteWriter:
             self._connection.close()
             self._connection = None
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do all of a piece of work or nothing of it."""
+    def _transaction(
+        self, work: Callable[[sqlite3.Connection], _T], *, may_be_lost: bool = False
+    ) -> _T:
+        """Do all of a piece of work or nothing of it, as durably as promised if not said else."""
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-            return _in_transaction(self._connection, work)
+            connection = self._connection or self._open()
+            self._synchronize(connection, _NORMAL if may_be_lost else self._promised)
+            return _in_transaction(connection, work)
         except sqlite3.Error as error:
             if _primary_code(error) in _CONNECTION_IS_DOUBTFUL:
                 self.close()
             raise WriteFailed(str(error)) from error
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connect()
+        (self._promised,) = connection.execute(_SYNCHRONOUS_NOW).fetchone()
+        self._synchronous = self._promised
+        self._connection = connection
+        return connection
+
+    def _synchronize(self, connection: sqlite3.Connection, level: int) -> None:
+        """Set how durable the next transaction is; if that fails, there is none."""
+        if self._synchronous != level:
+            connection.execute(f"PRAGMA synchronous = {level}")
+            self._synchronous = level
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:
