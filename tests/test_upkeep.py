@@ -151,7 +151,7 @@ def test_while_messages_flow_the_index_takes_short_steps(tell: Tell) -> None:
         steps = [done for kind, done in story.writer.steps if kind == "index"]
         assert max(steps) == FLOWING_STEP
 
-    with patch.object(upkeep_module, "FLOWING_COMMITS", -1):
+    with patch.multiple(upkeep_module, FLOWING_COMMITS=-1, FLOWING_PAUSE_SECONDS=0.001):
         tell(tale)
 
 

@@ -19,15 +19,16 @@ FLOWING_COMMITS = 20  # in a round
 STEP = 200  # messages: about what a commit of a busy moment takes
 MOST_STEPS = 50  # of the index; then what flows may have changed
 FLOWING_STEP = 25  # messages: what the index takes in half a millisecond
-FLOWING_STEPS = 5
+FLOWING_STEPS = 10
+FLOWING_PAUSE_SECONDS = 0.025  # in which who had to wait for a step is served
 
 
 class Upkeep:
     """A task that does the log's upkeep in steps as short as a commit. Owned by the node.
 
     It works after commits and rests with them. Trimming keeps up with any load. A publish may have
-    to wait for a step of the index, so while messages flow these are few and very short (500
-    messages a second), and the index catches up when they pause. `on_round` is called once a
+    to wait for a step of the index, so while messages flow these are few, very short and apart
+    (500 messages a second), and the index catches up when they pause. `on_round` is called once a
     minute at least.
     """
 
@@ -88,6 +89,8 @@ class Upkeep:
         for _ in range(steps):
             if self._is_stopped or self._journal.upkeep(lambda writer: writer.index(size)) == 0:
                 return True
+            if is_flowing:
+                self._runtime.sleep(FLOWING_PAUSE_SECONDS)
         return False
 
     def _trim(self, writer: Writer) -> int:
