@@ -61,6 +61,9 @@ class HeldWriter:
     def keep_minute(self, minute: NodeMinute, since: int) -> None:
         self._inner.keep_minute(minute, since)
 
+    def checkpoint(self) -> None:
+        self._inner.checkpoint()
+
     def close(self) -> None:
         self.is_closed = True
         self._inner.close()

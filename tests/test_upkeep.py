@@ -48,6 +48,9 @@ class CountingWriter:
     def keep_minute(self, minute: NodeMinute, since: int) -> None:
         self._inner.keep_minute(minute, since)
 
+    def checkpoint(self) -> None:
+        self._step("checkpoint", lambda: self._inner.checkpoint() or 0)
+
     def _step(self, kind: str, work: Callable[[], int]) -> int:
         try:
             if self.failures:
@@ -152,6 +155,19 @@ def test_while_messages_flow_the_index_takes_short_steps(tell: Tell) -> None:
         assert max(steps) == FLOWING_STEP
 
     with patch.multiple(upkeep_module, FLOWING_COMMITS=-1, FLOWING_PAUSE_SECONDS=0.001):
+        tell(tale)
+
+
+def test_what_is_committed_is_copied_between_commits(tell: Tell, tmp_path: Path) -> None:
+    def tale(story: Story) -> None:
+        story.rest()
+        before = (tmp_path / "log.db").stat().st_size
+        for _ in range(3):
+            story.publish(100)
+        story.until(lambda: ("checkpoint", 0) in story.writer.steps)
+        assert (tmp_path / "log.db").stat().st_size > before
+
+    with patch.object(upkeep_module, "CHECKPOINT_COMMITS", 2):
         tell(tale)
 
 

@@ -1,4 +1,4 @@
-"""What the log needs in the background: trimming by retention, and the search index."""
+"""What the log needs in the background: retention, the search index, and checkpoints."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ IDLE_SECONDS = 60.0  # how late a message may be trimmed by its age while nothin
 FLOWING_COMMITS = 20  # in a round
 STEP = 200  # messages: about what a commit of a busy moment takes
 MOST_STEPS = 50  # of the index; then what flows may have changed
+CHECKPOINT_COMMITS = 400  # about 16 MB of a database's log
 FLOWING_STEP = 25  # messages: what the index takes in half a millisecond
 FLOWING_STEPS = 10
 FLOWING_PAUSE_SECONDS = 0.025  # in which who had to wait for a step is served
@@ -47,6 +48,7 @@ class Upkeep:
         self._on_round = on_round
         self._is_stopped = False
         self._commits = 0  # since the last round
+        self._commits_to_copy = 0
         self._woken = runtime.event()
         self._woken.set()
         self._task = runtime.spawn(self._run)
@@ -84,7 +86,12 @@ class Upkeep:
         """Trim all that must go, then index; whether everything is done."""
         while not self._is_stopped and self._journal.upkeep(self._trim) > 0:
             pass
-        is_flowing, self._commits = self._commits > FLOWING_COMMITS, 0
+        is_flowing = self._commits > FLOWING_COMMITS
+        self._commits_to_copy += self._commits
+        self._commits = 0
+        if self._commits_to_copy > CHECKPOINT_COMMITS:
+            self._commits_to_copy = 0
+            self._journal.upkeep(_checkpoint)
         size, steps = (FLOWING_STEP, FLOWING_STEPS) if is_flowing else (STEP, MOST_STEPS)
         for _ in range(steps):
             if self._is_stopped or self._journal.upkeep(lambda writer: writer.index(size)) == 0:
@@ -95,3 +102,8 @@ class Upkeep:
 
     def _trim(self, writer: Writer) -> int:
         return writer.trim(self._retention, self._clock.now(), STEP)
+
+
+def _checkpoint(writer: Writer) -> int:
+    writer.checkpoint()
+    return 0

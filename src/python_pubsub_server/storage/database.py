@@ -128,6 +128,9 @@ class Writer(Protocol):
     def keep_minute(self, minute: NodeMinute, since: int) -> None:
         """Keep what a node measured in a minute, and forget every minute before `since`."""
 
+    def checkpoint(self) -> None:
+        """Do now what a later commit would have to do beside its own work, where there is such."""
+
     def close(self) -> None: ...
 
 

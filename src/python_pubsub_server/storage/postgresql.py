@@ -208,6 +208,9 @@ class PostgreSQLWriter:
 
         self._connected(work)
 
+    def checkpoint(self) -> None:
+        """Nothing: the server does its own beside the commits."""
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()

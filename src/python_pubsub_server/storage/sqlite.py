@@ -41,7 +41,9 @@ _CONNECTION_IS_DOUBTFUL = {
 }
 
 MAX_CHECKED_BYTES = 2**28
-CHECKPOINT_PAGES = 4_000  # 16 MB; see docs/decisions/010-checkpoints-stay-in-the-writer.md
+# Then a commit copies the log into the database, if nobody has asked for it between two commits:
+# 32 MB; see docs/decisions/010-checkpoints-stay-in-the-writer.md
+CHECKPOINT_PAGES = 8_000
 
 _SYNCHRONOUS_NOW = "PRAGMA synchronous"
 _EPOCH = "SELECT epoch FROM log"
@@ -192,6 +194,13 @@ class SQLiteWriter:
     def keep_minute(self, minute: NodeMinute, since: int) -> None:
         self._transaction(lambda connection: keep_minute(connection, minute, since))
 
+    def checkpoint(self) -> None:
+        try:
+            connection = self._connection or self._open()
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -206,9 +215,12 @@ class SQLiteWriter:
             self._synchronize(connection, _NORMAL if may_be_lost else self._promised)
             return _in_transaction(connection, work)
         except sqlite3.Error as error:
-            if _primary_code(error) in _CONNECTION_IS_DOUBTFUL:
-                self.close()
-            raise WriteFailed(str(error)) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> WriteFailed:
+        if _primary_code(error) in _CONNECTION_IS_DOUBTFUL:
+            self.close()
+        return WriteFailed(str(error))
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect()
