@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,129 @@ def choose(page: Page, kind: str, name: str) -> None:
         f"document.querySelector('#details-name').textContent === {json.dumps(name)}"
         " && !document.querySelector('#details').hidden"
     )
+
+
+# The corners of each name that is drawn, on the screen; a pixel less on each side.
+NAMES = """
+globalThis.names = [...document.querySelectorAll(".node text")]
+  .filter((text) => getComputedStyle(text).visibility === "visible")
+  .map((text) => {
+    const { x, y, width, height } = text.getBBox();
+    const matrix = text.getScreenCTM();
+    const inset = 1 / Math.hypot(matrix.a, matrix.b);
+    const [left, right] = [x + inset, x + width - inset];
+    const [top, bottom] = [y + inset, y + height - inset];
+    const corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+      .map(([across, down]) => new DOMPoint(across, down).matrixTransform(matrix));
+    const size = parseFloat(getComputedStyle(text).fontSize) * Math.hypot(matrix.a, matrix.b);
+    return { text: text.textContent, node: text.parentNode.dataset.id, corners, size };
+  });
+"""
+# Two turned boxes overlap if no side of one of them parts them.
+OVERLAPS = """
+(() => {
+  const parts = (one, two) => [0, 1].some((side) => {
+    const [from, to] = [one[side], one[side + 1]];
+    const along = ({ x, y }) => (to.y - from.y) * x - (to.x - from.x) * y;
+    const [a, b] = [one.map(along), two.map(along)];
+    return Math.max(...a) <= Math.min(...b) || Math.max(...b) <= Math.min(...a);
+  });
+  const found = [];
+  for (const [index, one] of names.entries())
+    for (const two of names.slice(index + 1))
+      if (!parts(one.corners, two.corners) && !parts(two.corners, one.corners))
+        found.push(`${one.text} / ${two.text}`);
+  return found;
+})()
+"""
+OUTSIDE = """
+(() => {
+  const { left, right, top, bottom } = document.querySelector("#graph").getBoundingClientRect();
+  return names
+    .filter(({ corners }) =>
+      corners.some(({ x, y }) => x < left || x > right || y < top || y > bottom))
+    .map(({ text }) => text);
+})()
+"""
+# What was asked for has been drawn.
+DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with sixty topics of long names."""
+    with RunningServer(tmp_path_factory.mktemp("busy")) as server:
+        bodies = [
+            {
+                "topic": f"{('orders', 'sensors:hall', 'payments')[number % 3]}:happened-{number}",
+                "message_id": f"m{number}-{producer}",
+                "message": number,
+                "producer": f"{('service', 'gateway')[producer % 2]}-number-{producer}",
+            }
+            for number in range(60)
+            for producer in range(number % 5, 25, 5)
+        ]
+        batch = f"{server.url}/publish/batch"
+        with ExitStack() as stack:
+            for number in range(20):
+                client = stack.enter_context(Client(server.url))
+                pattern = ("orders:*", "sensors:*", "payments:*")[number % 3]
+                client.subscribe(pattern, consumer=f"consumer-of-things-{number}")
+            server.http.post(batch, json=bodies, timeout=30).raise_for_status()
+            yield server
+
+
+@pytest.mark.parametrize("size", [(360, 780), (1280, 860), (3840, 2160)])
+@pytest.mark.parametrize("path", ["/network-graph.html", "/circular-graph.html"])
+def test_names_are_legible_on_every_screen_and_none_lies_on_another(
+    browser: Browser, busy: RunningServer, path: str, size: tuple[int, int]
+) -> None:
+    page = browser.page()
+    page.resize(*size)
+    page.go(busy.url + path)
+    page.wait_for("document.querySelectorAll('.node').length === 105")
+    page.evaluate(DRAWN)
+    page.evaluate(NAMES)
+    shown: int = page.evaluate("names.length")
+    assert shown >= (20 if size[0] == 360 else 50)
+    for _ in range(3):
+        page.evaluate(DRAWN)
+        page.evaluate(NAMES)
+        assert page.evaluate(OVERLAPS) == []
+        assert page.evaluate(OUTSIDE) == []
+        assert page.evaluate("Math.min(...names.map(({ size }) => size))") >= 10.9
+        assert page.evaluate("names.length") > 0
+        page.click("#zoom-in")
+    page.close()
+
+
+def test_a_name_that_had_no_room_is_drawn_when_its_node_is_pointed_at_or_has_the_focus(
+    browser: Browser, busy: RunningServer
+) -> None:
+    page = browser.page()
+    page.resize(360, 780)
+    page.go(busy.url + "/circular-graph.html")
+    page.wait_for("document.querySelectorAll('.node').length === 105")
+    page.evaluate(DRAWN)
+    page.evaluate("globalThis.unnamed = [...document.querySelectorAll('[data-named=false]')]")
+    page.evaluate("unnamed[0].dispatchEvent(new PointerEvent('pointerover', { bubbles: true }))")
+    page.wait_for("unnamed[0].dataset.named === 'true'")
+    page.evaluate(NAMES)
+    assert page.evaluate(OVERLAPS) == []
+    page.evaluate(
+        "document.querySelector('#graph').dispatchEvent(new PointerEvent('pointerleave'))"
+    )
+    page.wait_for("unnamed[0].dataset.named === 'false'")
+    page.press("Tab")  # so the keyboard is what is used
+    page.evaluate("unnamed[1].focus()")
+    page.wait_for("unnamed[1].dataset.named === 'true'")
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for("unnamed[1].dataset.named === 'false'")
+    page.evaluate("unnamed[2].dispatchEvent(new MouseEvent('click', { bubbles: true }))")
+    page.wait_for("unnamed[2].dataset.named === 'true'")
+    page.evaluate(NAMES)
+    assert page.evaluate(OVERLAPS) == []
+    page.close()
 
 
 def place_of(page: Page, kind: str, name: str) -> str:

@@ -1,4 +1,4 @@
 import { GraphPage } from "./graph/page.js";
-import { curve, label, place } from "./graph/ring.js";
+import { curve, place, spots } from "./graph/ring.js";
 
-new GraphPage({ name: "circular-graph", place, curve, label });
+new GraphPage({ name: "circular-graph", place, curve, spots });

@@ -1,4 +1,4 @@
-import { curve, label, place } from "./graph/force.js";
+import { curve, place, spots } from "./graph/force.js";
 import { GraphPage } from "./graph/page.js";
 
-new GraphPage({ name: "network-graph", place, curve, label });
+new GraphPage({ name: "network-graph", place, curve, spots });

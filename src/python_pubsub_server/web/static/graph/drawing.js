@@ -1,12 +1,13 @@
 import { say } from "../page/language.js";
+import { textPlace } from "./names.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-export const LONGEST_NAME = 26;
 const SHAPES = {
   producer: "M-7,-7H7V7H-7Z",
   topic: "M-9,0A9,9 0 1 1 9,0A9,9 0 1 1 -9,0Z",
   consumer: "M0,-9L9,0L0,9L-9,0Z",
 };
+const HALO = 0.25; // around names, of their height
 export const KINDS = { producer: "Producer", topic: "Topic", consumer: "Consumer" };
 
 /** Draws a model as SVG; elements stay as long as what they show, and only changes are written. */
@@ -16,7 +17,7 @@ export class Drawing {
   #layout;
   #elements = new Map(); // id → element
 
-  /** @param {SVGSVGElement} svg @param {{curve, label}} layout */
+  /** @param {SVGSVGElement} svg @param {{curve}} layout */
   constructor(svg, layout) {
     this.#layout = layout;
     this.#edges = svg.querySelector(".edges");
@@ -37,6 +38,26 @@ export class Drawing {
       if (seen.has(id)) continue;
       element.remove();
       this.#elements.delete(id);
+    }
+  }
+
+  /** Draws the names that were chosen, and no others. */
+  name(model, chosen, view) {
+    const size = view.nameSize / view.scale;
+    write(this.#nodes, "font-size", size.toFixed(2));
+    write(this.#nodes, "stroke-width", (HALO * size).toFixed(2)); // of names
+    for (const node of model.nodes.values()) {
+      const group = this.#elements.get(node.id);
+      const found = chosen.get(node.id);
+      write(group, "data-named", Boolean(found));
+      if (!found) continue;
+      const text = group.querySelector("text");
+      const { x, y } = textPlace(found.spot, view);
+      if (text.textContent !== found.text) text.textContent = found.text;
+      write(text, "x", x.toFixed(1));
+      write(text, "y", y.toFixed(1));
+      write(text, "text-anchor", found.spot.anchor);
+      write(text, "transform", `rotate(${(found.spot.angle ?? 0).toFixed(1)})`);
     }
   }
 
@@ -68,13 +89,7 @@ export class Drawing {
       this.#nodes.append(group);
       this.#elements.set(node.id, group);
     }
-    const { x, y, anchor, angle } = this.#layout.label(node);
     write(group, "transform", `translate(${node.x.toFixed(1)} ${node.y.toFixed(1)})`);
-    const text = group.querySelector("text");
-    write(text, "x", x);
-    write(text, "y", y);
-    write(text, "text-anchor", anchor);
-    write(text, "transform", `rotate(${angle.toFixed(1)})`);
     const isIdle = node.edges.every((edge) => edge.state === "silent" || edge.state === "away");
     write(group, "data-idle", isIdle);
     write(group, "data-delay", worst(node.edges));
@@ -94,9 +109,7 @@ function newNode({ id, kind, name }) {
   group.setAttribute("aria-label", `${say(KINDS[kind])} ${name}`);
   shape.setAttribute("d", SHAPES[kind]);
   title.textContent = name;
-  const letters = [...name];
-  const isLong = letters.length > LONGEST_NAME;
-  text.textContent = isLong ? `${letters.slice(0, LONGEST_NAME - 1).join("")}…` : name;
+  group.dataset.named = false;
   group.append(title, shape, text);
   return group;
 }

@@ -57,11 +57,19 @@ export function curve({ source, target }) {
   return [source.x, source.y, middle, source.y, middle, target.y, target.x, target.y];
 }
 
-/** Where a node's name goes. */
-export function label({ kind, isNarrow }) {
-  if (kind === "topic" || isNarrow) return { x: 0, y: 24, anchor: "middle", angle: 0 };
-  if (kind === "producer") return { x: -13, y: 4, anchor: "end", angle: 0 };
-  return { x: 13, y: 4, anchor: "start", angle: 0 };
+const BELOW = { anchor: "middle", side: 1 };
+const ABOVE = { anchor: "middle", side: -1 };
+const LEFT = { anchor: "end" };
+const RIGHT = { anchor: "start" };
+const SPOTS = {
+  producer: [LEFT, BELOW, ABOVE, RIGHT],
+  topic: [BELOW, ABOVE, RIGHT, LEFT],
+  consumer: [RIGHT, BELOW, ABOVE, LEFT],
+};
+
+/** Where a node's name may go, the best first. */
+export function spots({ kind, isNarrow }) {
+  return SPOTS[isNarrow ? "topic" : kind];
 }
 
 function pull({ source, target }, heat, movable) {

@@ -13,6 +13,7 @@ import { Drawing } from "./drawing.js";
 import { savePng, saveSvg } from "./export.js";
 import { nearest } from "./keyboard.js";
 import { Model } from "./model.js";
+import { chosenNames, Ruler } from "./names.js";
 import { Pulses } from "./pulses.js";
 import { View } from "./view.js";
 
@@ -30,16 +31,25 @@ export class GraphPage {
   #details = new Details(() => this.#choose(undefined));
   #latest = null; // what the server said last
   #chosen; // a node's id
+  #pointed; // a node's id, the one under the pointer
+  #focused; // ... with the keyboard's focus
+  #names = new Map(); // those that are drawn while none is asked for
+  #naming = 0;
+  #ruler = new Ruler(getComputedStyle(document.body).fontFamily);
   #planned = 0;
   #rest = 0;
 
-  /** @param {{name, place, curve, label}} layout */
+  /** @param {{name, place, curve, spots}} layout */
   constructor(layout) {
     this.#layout = layout;
     const client = new PubSubClient(location.origin, { auth: access.handshake });
     openShell(client);
     this.#drawing = new Drawing(this.#svg, layout);
-    this.#view = new View(this.#svg, layout.label);
+    this.#view = new View(this.#svg, {
+      spots: layout.spots,
+      ruler: this.#ruler,
+      onMove: () => this.#nameSoon(),
+    });
     this.#pulses = new Pulses(byId("pulses"), this.#view, this.#model);
     this.#listen(client);
     this.#watchControls();
@@ -145,6 +155,48 @@ export class GraphPage {
       if (node) this.#choose(node.dataset.id);
     });
     this.#svg.addEventListener("keydown", (event) => this.#key(event));
+    this.#svg.addEventListener("pointerover", ({ target }) => {
+      this.#pointed = target.closest(".node")?.dataset.id;
+      this.#nameSoon();
+    });
+    this.#svg.addEventListener("pointerleave", () => {
+      this.#pointed = undefined;
+      this.#nameSoon();
+    });
+    for (const event of ["focusin", "focusout"]) {
+      this.#svg.addEventListener(event, () => {
+        this.#focused = this.#svg.querySelector(".node:focus-visible")?.dataset.id;
+        this.#nameSoon();
+      });
+    }
+  }
+
+  /** Chooses anew which names are drawn, once a frame. */
+  #nameSoon() {
+    this.#naming ||= requestAnimationFrame(() => {
+      this.#naming = 0;
+      this.#name();
+    });
+  }
+
+  #name() {
+    const chosen = this.#model.nodes.get(this.#chosen);
+    const near = new Set(chosen?.edges.flatMap((edge) => [edge.source, edge.target]));
+    const asked = [this.#chosen, this.#pointed, this.#focused].filter(Boolean);
+    const first = (node) => {
+      if (asked.includes(node.id)) return 2;
+      if (!chosen) return 0;
+      return near.has(node) ? 1 : -1;
+    };
+    const names = chosenNames([...this.#model.nodes.values()], {
+      view: this.#view,
+      spots: this.#layout.spots,
+      width: (text) => this.#ruler.width(text),
+      first,
+      before: this.#names,
+    });
+    this.#drawing.name(this.#model, names, this.#view);
+    if (!asked.length) this.#names = names; // afterwards the picture is as it was
   }
 
   #key(event) {
@@ -179,5 +231,6 @@ export class GraphPage {
     for (const each of [...this.#model.nodes.keys(), ...this.#model.edges.keys()]) {
       this.#drawing.element(each).classList.toggle("near", near.has(each));
     }
+    this.#nameSoon();
   }
 }

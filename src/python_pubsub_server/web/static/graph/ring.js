@@ -35,14 +35,10 @@ export function curve({ source, target }) {
   return [source.x, source.y, out.x, out.y, into.x, into.y, target.x, target.y];
 }
 
-export function label({ turn }) {
+/** A name continues the line from the middle of the ring to its node. */
+export function spots({ turn }) {
   const isLeft = (((turn % 1) + 1) % 1) > 0.5;
-  return {
-    x: isLeft ? -15 : 15,
-    y: 4,
-    anchor: isLeft ? "end" : "start",
-    angle: turn * 360 - 90 + (isLeft ? 180 : 0),
-  };
+  return [{ anchor: isLeft ? "end" : "start", angle: turn * 360 - 90 + (isLeft ? 180 : 0) }];
 }
 
 /** The point towards which a node's edges run: near it for a topic, else shared by its arc. */

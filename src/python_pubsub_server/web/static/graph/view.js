@@ -1,12 +1,12 @@
-import { LONGEST_NAME } from "./drawing.js";
+import { corners, NODE_RADIUS, shortened, sizeAt } from "./names.js";
 
 const STEP = 1.3;
-const MARGIN = 16;
-const LETTER = 7.2; // how wide a letter of a name is, about
-const NAME_GAP = 15;
-const LEGIBLE = 0.55; // names would be too small to read below it
+const MARGIN = 8;
 const MOST_FITTED = 1.4; // few nodes need not fill the page
 const LARGE_HEIGHT = 850; // ... unless it is very large
+const LETTERS = 26; // of a name there is room for so many,
+const ROOM = { across: 0.18, down: 0.15 }; // and for so much of the picture beside the nodes
+const HALVINGS = 14;
 const LIMITS = [0.05, 4];
 
 /** Where the reader looks: a scale and a shift of the scene, changed by buttons, wheel and drag. */
@@ -15,15 +15,40 @@ export class View {
   x = 0;
   y = 0;
   #svg;
-  #label;
+  #spots;
+  #ruler;
+  #onMove;
   #isFitted = true; // until the reader looks elsewhere
 
-  /** @param {(node) => {anchor, angle}} label where a node's name goes */
-  constructor(svg, label) {
+  /**
+   * @param {SVGSVGElement} svg
+   * @param {{spots: (node) => Spot[], ruler: Ruler, onMove: () => void}} parts `spots`: where names may
+   *   go; `onMove` hears that the reader looks elsewhere
+   */
+  constructor(svg, { spots, ruler, onMove }) {
     this.#svg = svg;
-    this.#label = label;
+    this.#spots = spots;
+    this.#ruler = ruler;
+    this.#onMove = onMove;
     svg.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     svg.addEventListener("pointerdown", (event) => this.#drag(event));
+  }
+
+  get width() {
+    return this.#svg.clientWidth;
+  }
+
+  get height() {
+    return this.#svg.clientHeight;
+  }
+
+  /** How high names are on the screen, in pixels. */
+  get nameSize() {
+    return sizeAt(this.scale, this.#most);
+  }
+
+  get #most() {
+    return Math.max(MOST_FITTED, this.height / LARGE_HEIGHT);
   }
 
   /** Shows all of the nodes, unless the reader chose a part; `always`: even then. */
@@ -32,33 +57,41 @@ export class View {
     this.#isFitted = true;
     const all = [...nodes];
     if (!all.length) return;
-    this.#show(all.flatMap((node) => [node, ...this.#nameEnds(node)]));
-    if (this.scale < LEGIBLE) this.#show(all, 0.99 * LEGIBLE); // names are not drawn then
+    let [low, high] = [LIMITS[0], this.#most];
+    for (let step = 0; step < HALVINGS; step += 1) {
+      const middle = (low + high) / 2;
+      const { left, right, top, bottom } = this.#bounds(all, middle);
+      const hasRoom = right - left <= this.width && bottom - top <= this.height;
+      if (hasRoom) low = middle;
+      else high = middle;
+    }
+    this.scale = low;
+    const { left, right, top, bottom } = this.#bounds(all, low);
+    this.x = (this.width - left - right) / 2;
+    this.y = (this.height - top - bottom) / 2;
     this.#apply();
   }
 
-  /** Finds the scale and the shift that bring points into view, and into its middle. */
-  #show(points, most = Math.max(MOST_FITTED, this.#svg.clientHeight / LARGE_HEIGHT)) {
-    const { clientWidth: width, clientHeight: height } = this.#svg;
-    const bounds = (pick) => [Math.min(...points.map(pick)), Math.max(...points.map(pick))];
-    const [left, right] = bounds((point) => point.x);
-    const [top, bottom] = bounds((point) => point.y);
-    const scales = [width / (right - left + 2 * MARGIN), height / (bottom - top + 2 * MARGIN)];
-    this.scale = clamp(Math.min(most, ...scales));
-    this.x = width / 2 - ((left + right) / 2) * this.scale;
-    this.y = height / 2 - ((top + bottom) / 2) * this.scale;
-  }
-
-  /** Where a node's name begins and ends, about. */
-  #nameEnds(node) {
-    const { anchor, angle, y = 0 } = this.#label(node);
-    const length = LETTER * Math.min(LONGEST_NAME, node.name.length) + NAME_GAP;
-    const sides = { start: [length], end: [-length], middle: [-length / 2, length / 2] }[anchor];
-    const radians = (angle * Math.PI) / 180;
-    return sides.map((side) => ({
-      x: node.x + side * Math.cos(radians),
-      y: node.y + side * Math.sin(radians) + (angle === 0 ? y : 0),
-    }));
+  /** What the nodes and the room for their names take at a scale, in pixels. */
+  #bounds(nodes, scale) {
+    const size = sizeAt(scale, this.#most);
+    const margin = MARGIN + NODE_RADIUS * scale;
+    const bounds = { left: Infinity, right: -Infinity, top: Infinity, bottom: -Infinity };
+    for (const node of nodes) {
+      const [spot] = this.#spots(node);
+      const radians = ((spot.angle ?? 0) * Math.PI) / 180;
+      const room =
+        Math.abs(Math.cos(radians)) * ROOM.across * this.width + Math.abs(Math.sin(radians)) * ROOM.down * this.height;
+      const wanted = this.#ruler.width(shortened(node.name, LETTERS)) * size;
+      const place = { x: node.x * scale, y: node.y * scale };
+      for (const { x, y } of [place, ...corners(place, spot, Math.min(wanted, room), size, scale)]) {
+        bounds.left = Math.min(bounds.left, x - margin);
+        bounds.right = Math.max(bounds.right, x + margin);
+        bounds.top = Math.min(bounds.top, y - margin);
+        bounds.bottom = Math.max(bounds.bottom, y + margin);
+      }
+    }
+    return bounds;
   }
 
   zoomIn() {
@@ -103,7 +136,7 @@ export class View {
   #apply() {
     const scene = this.#svg.querySelector(".scene");
     scene.setAttribute("transform", `translate(${this.x} ${this.y}) scale(${this.scale})`);
-    this.#svg.dataset.far = this.scale < LEGIBLE;
+    this.#onMove();
   }
 }
 
