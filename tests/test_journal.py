@@ -274,6 +274,99 @@ def test_a_transaction_takes_as_much_as_its_bounds_allow(
     assert tell(tale) == [1, 3, 4, 9, 1, 1, 1, 1]
 
 
+def contents(story: Story) -> list[list[str]]:
+    """What each transaction after the first one took: messages, confirmations, interests."""
+    return [
+        [
+            *(each.message_id for each in batch.drafts),
+            *(each.message_id for each in batch.claims),
+            *(each.consumer for each in batch.interests),
+        ]
+        for batch in story.writer.batches[1:]
+    ]
+
+
+def confirm(story: Story, name: str, message_id: str | None = None) -> None:
+    story.append(name, claims=(Claim("c", "news", message_id or name),))
+
+
+def test_publishes_go_before_confirmations_that_are_many(
+    tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "CLAIMS_AT_ONCE", 2)
+
+    def tale(story: Story) -> None:
+        story.hold()
+        for name in "12345":
+            confirm(story, name)
+        story.append("a")
+        confirm(story, "6")
+        story.append("b")
+        story.writer.go_on(5)
+        story.wait_for(*"123456ab")
+        assert contents(story) == [["a", "b", "1", "2"], ["3", "4"], ["5", "6"]]
+        answered = [name for kind, name in story.heard if kind == "answered"]
+        assert answered == ["first", "1", "2", "a", "b", "3", "4", "5", "6"]
+        assert (story.journal.waiting_items, story.journal.waiting_bytes) == (0, 0)
+
+    tell(tale)
+
+
+def test_nothing_but_a_publish_goes_before_a_confirmation(
+    tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "CLAIMS_AT_ONCE", 2)
+
+    def tale(story: Story) -> None:
+        story.hold()
+        for name in "123":
+            confirm(story, name)
+        story.append("i", interests=(Interest("i", "news"),))
+        story.append("a")
+        confirm(story, "4")
+        story.writer.go_on(4)
+        story.wait_for(*"1234ia")
+        assert contents(story) == [["1", "2"], ["a", "3", "4", "i"]]
+
+    tell(tale)
+
+
+def test_no_confirmation_goes_before_a_publish(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "MAX_BATCH", 2)
+
+    def tale(story: Story) -> None:
+        recorded: list[object] = []
+        story.hold()
+        confirm(story, "1", "first")
+        for name in "abc":
+            story.append(name)
+        claims = (Claim("c", "news", "c"),)
+        story.journal.append(
+            Entry(lambda outcome: recorded.append(getattr(outcome, "claimed", None)), claims=claims)
+        )
+        confirm(story, "2", "b")
+        story.writer.go_on(4)
+        story.wait_for(*"12abc")
+        assert contents(story) == [["a", "b", "first"], ["c", "c", "b"]]
+        assert recorded == [[1]]
+
+    tell(tale)
+
+
+def test_confirmations_that_wait_are_refused_when_the_disk_hangs(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        story.hold()
+        confirm(story, "1")
+        story.append("a")
+        confirm(story, "2")
+        story.stop(0.01)
+        assert story.heard == [("refused", "1"), ("refused", "a"), ("refused", "2")]
+        story.writer.go_on()
+        story.wait_for("first")
+
+    tell(tale)
+
+
 # Failures
 
 

@@ -12,6 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from . import logs
@@ -24,6 +26,7 @@ from .storage.database import Batch, Committed, Here, WriteFailed, Writer
 
 MAX_BATCH = 4_096
 MAX_BATCH_BYTES = 2**20
+CLAIMS_AT_ONCE = 256  # in a transaction: some milliseconds, which a publish may have to wait for
 MAX_WAITING = 100_000
 MAX_WAITING_BYTES = 128 * 2**20
 ANSWER_TIMEOUT = 60.0
@@ -33,6 +36,8 @@ LONG_TURN_SECONDS = 0.002  # of a delivery
 GATHER_SECONDS = 0.0005
 
 T = TypeVar("T")
+
+_number = attrgetter("number")
 
 # A way to wait: calls what it is given when it is time to go on.
 Pause = Callable[[Callable[[], object]], object]
@@ -52,6 +57,8 @@ class Entry:
         "deliveries",
         "drafts",
         "interests",
+        "items",
+        "number",
         "size",
         "then",
         "votes",
@@ -74,16 +81,19 @@ class Entry:
         self.claims = claims
         self.interests = interests
         self.arrived_at = 0.0
-        self.size = sum(memoryview(draft.message).nbytes for draft in drafts)
+        self.number = 0
+        self.size = sum([memoryview(draft.message).nbytes for draft in drafts]) if drafts else 0
+        self.items = len(drafts) + len(claims) + len(interests) + len(deliveries) + len(votes)
 
-    def __len__(self) -> int:
-        return (
-            len(self.drafts)
-            + len(self.claims)
-            + len(self.interests)
-            + len(self.deliveries)
-            + len(self.votes)
-        )
+    @property
+    def is_publish(self) -> bool:
+        """Whether it is nothing but messages and votes."""
+        return len(self.drafts) + len(self.votes) == self.items > 0
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether it is nothing but confirmations."""
+        return len(self.claims) == self.items > 0
 
 
 class Listener(Protocol):
@@ -95,6 +105,9 @@ class Listener(Protocol):
 
 class Journal:
     """Puts entries into transactions in the order of their arrival.
+
+    Publishes alone may overtake confirmations, of which a transaction takes so few that nobody
+    waits long for it. Nothing else overtakes anything.
 
     Bounded: past 100,000 waiting items or 128 MiB it refuses with Unavailable at once.
     """
@@ -121,7 +134,9 @@ class Journal:
         self._clock = clock
         self._listener = listener
         self._thread: NativeThreads = runtime.native_threads(1, "writer")
+        self._numbers = count()
         self._waiting: deque[Entry] = deque()
+        self._claims: deque[Entry] = deque()  # that wait, apart from what else does
         self._waiting_items = 0
         self._waiting_bytes = 0
         self._is_busy = False
@@ -158,8 +173,9 @@ class Journal:
         if self._waiting_items >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
             raise Unavailable("Too many publishes wait for the disk; slow down and try again")
         entry.arrived_at = self._clock.now()
-        self._waiting.append(entry)
-        self._waiting_items += len(entry)
+        entry.number = next(self._numbers)
+        (self._claims if entry.is_claim else self._waiting).append(entry)
+        self._waiting_items += entry.items
         self._waiting_bytes += entry.size
         if not self._is_busy:
             self._start_soon()
@@ -227,7 +243,8 @@ class Journal:
     def _abandon(self) -> None:
         """Refuse what still waits; the transaction under way ends by itself."""
         refusal = Unavailable("The server stopped before this was stored")
-        waiting, self._waiting = self._waiting, deque()
+        waiting = sorted([*self._waiting, *self._claims], key=_number)
+        self._waiting, self._claims = deque(), deque()
         for entry in waiting:
             self._tell(entry.then, refusal)
         upkeep, self._upkeep = self._upkeep, deque()
@@ -271,19 +288,24 @@ class Journal:
     def _take(self) -> list[Entry]:
         """The entries of the next transaction: one at least, then as many as the bounds allow."""
         entries: list[Entry] = []
+        waiting, claims = self._waiting, self._claims
+        while claims and len(entries) < CLAIMS_AT_ONCE:
+            entries.append(claims.popleft())
         items = size = 0
-        while self._waiting and (
-            not entries
-            or (
-                items + len(self._waiting[0]) <= MAX_BATCH
-                and size + self._waiting[0].size <= MAX_BATCH_BYTES
-            )
+        while waiting and (
+            not items
+            or (items + waiting[0].items <= MAX_BATCH and size + waiting[0].size <= MAX_BATCH_BYTES)
         ):
-            entry = self._waiting.popleft()
-            items += len(entry)
+            if claims and not waiting[0].is_publish and waiting[0].number > claims[0].number:
+                break
+            entry = waiting.popleft()
+            items += entry.items
             size += entry.size
             entries.append(entry)
-        self._waiting_items -= items
+        entries.sort(key=_number)
+        while waiting and entries[-1].number > waiting[0].number:
+            claims.appendleft(entries.pop())  # what it confirms may be in what is left
+        self._waiting_items -= sum([entry.items for entry in entries])
         self._waiting_bytes -= size
         return entries
 
@@ -318,9 +340,10 @@ class Journal:
         """Give the writer its next work."""
         if not was_upkeep:
             self._last_seconds = self._steady() - self._committed_at
-        if self._upkeep and not (was_upkeep and self._waiting):
+        is_waited_for = bool(self._waiting or self._claims)
+        if self._upkeep and not (was_upkeep and is_waited_for):
             self._start_upkeep()
-        elif self._waiting:
+        elif is_waited_for:
             self._start_soon()
         else:
             self._is_busy = False
