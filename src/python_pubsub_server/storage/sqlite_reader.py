@@ -61,7 +61,7 @@ _BY_PRODUCER = {"table": "messages INDEXED BY messages_by_producer", "name": "pr
 _BY_CONSUMER = {"table": "consumed_by", "name": "consumer_id"}
 _OF_PRODUCER = _OF_ONE.format_map(_BY_PRODUCER)
 _OF_PRODUCER_ON_TOPIC = _OF_ONE_ON_TOPIC.format_map(_BY_PRODUCER)
-# Of the newest consumptions, a thousand or a commit's, no list by consumer has anything yet.
+# The newest consumptions, less than a thousand, are in no list by consumer yet.
 _LATE = "position > (SELECT position FROM consumed_by_progress)"
 _LATE_OF_CONSUMER = f"""SELECT position FROM consumptions NOT INDEXED
     WHERE {_LATE} AND position < :below AND consumer_id = :name"""
