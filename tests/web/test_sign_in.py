@@ -123,8 +123,8 @@ def test_with_the_keyboard_one_signs_in_to_a_page(
 ) -> None:
     page = open_page(path)
     wait_state(page, "needed")
-    page.evaluate(f"document.querySelector('#sign-in-token').value = '{admin()}'")
-    page.evaluate("document.querySelector('#sign-in-token').focus()")
+    assert page.evaluate("document.activeElement.id") == "sign-in-token"
+    page.evaluate(f"document.activeElement.value = '{admin()}'")
     page.press("Tab")
     page.press("Enter")
     wait_connected(page)
@@ -278,9 +278,20 @@ def test_a_token_that_is_none_is_not_kept(open_page: OpenPage, token: str, reaso
     page.wait_for(f"document.querySelector('#sign-in-problem').textContent.includes('{reason}')")
     assert page.evaluate("sessionStorage.getItem('pubsub-token')") is None
     assert page.evaluate("document.activeElement.id") in ("sign-in-token", "")
+    assert is_shown(page, "#sign-in-how .command")  # what to do is open
     give(page, f"Bearer {admin()}")
     wait_connected(page)
     wait_state(page, None)
+
+
+def test_a_token_that_was_copied_with_what_stood_around_it_is_taken(open_page: OpenPage) -> None:
+    page = open_page("/control-panel.html")
+    wait_state(page, "needed")
+    token = admin()
+    give(page, f'  Bearer "{token[:40]} {token[40:]}" ')
+    wait_connected(page)
+    wait_state(page, None)
+    assert page.evaluate("sessionStorage.getItem('pubsub-token')") == token
 
 
 def test_a_bad_token_does_not_end_a_session(open_page: OpenPage) -> None:

@@ -19,6 +19,7 @@ export default {
   "This server wants to know who you are. The token stays in this tab.":
     "Ce serveur veut savoir qui vous êtes. Le jeton reste dans cet onglet.",
   "Access token": "Jeton d'accès",
+  "eyJ…": "eyJ…",
   "Use it": "Utiliser",
   "Sign in": "Se connecter",
   "Sign out": "Se déconnecter",
@@ -32,8 +33,10 @@ export default {
     "Connectez-vous avec un nouveau : la page reprend où elle en était, rien n'est perdu.",
   "Your token ends at {time}": "Votre jeton finit à {time}",
   "With a new one this page goes on without a break.": "Avec un nouveau, la page continue sans interruption.",
-  "This is no token: a token has three parts with points between them.":
-    "Ce n'est pas un jeton : un jeton a trois parties séparées par des points.",
+  "This is no token: a token begins with eyJ and has three parts with points between them. Copy all of it.":
+    "Ce n'est pas un jeton : un jeton commence par eyJ et a trois parties séparées par des points. Copiez-le en entier.",
+  "Ask for a new token, or make one as it says below.":
+    "Demandez un nouveau jeton, ou créez-en un comme indiqué ci-dessous.",
   "Where does a token come from?": "D'où vient un jeton ?",
   "Where does such a token come from?": "D'où vient un tel jeton ?",
   "From whoever runs this server. On its machine, with its settings, this line makes one:":
@@ -49,6 +52,10 @@ export default {
   "The token is not a JWT": "Ce n'est pas un jeton JWT",
   "The token cannot be read": "Le jeton est illisible",
   "The token's signature is wrong": "La signature du jeton est fausse",
+  "The token is not valid yet; compare the clocks": "Le jeton n'est pas encore valable ; comparez les horloges",
+  "The token is of another audience or issuer": "Le jeton est d'un autre public ou émetteur",
+  "The token's algorithm or key id is none of this server's keys":
+    "L'algorithme ou la clé du jeton n'est pas de ce serveur",
   "no answer in {seconds} s": "pas de réponse en {seconds} s",
   "the server does not answer": "le serveur ne répond pas",
   "the server's answer is not JSON": "la réponse du serveur n'est pas du JSON",

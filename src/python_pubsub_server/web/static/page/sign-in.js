@@ -10,6 +10,9 @@ import { language, say } from "./language.js";
 const ENDING_SECONDS = 120;
 const TICK_MS = 1_000;
 
+const NO_TOKEN =
+  "This is no token: a token begins with eyJ and has three parts with points between them. Copy all of it.";
+
 /** The sentences of each state: a title and a text; `{values}` are the token's. */
 const TOLD = {
   needed: ["Sign in", "This server wants to know who you are. The token stays in this tab."],
@@ -78,9 +81,10 @@ export class SignIn {
   }
 
   async #submit() {
-    const token = this.#field.value.trim().replace(/^Bearer\s+/i, "");
+    // What is copied from a terminal or a settings file may have line breaks or quotation marks.
+    const token = this.#field.value.replace(/^\s*Bearer\s+/i, "").replace(/[\s"']/g, "");
     const { sub } = claimsOf(token);
-    this.#tell(typeof sub === "string" ? "" : say("This is no token: a token has three parts with points between them."));
+    this.#tell(typeof sub === "string" ? "" : say(NO_TOKEN));
     if (typeof sub !== "string") return;
     const before = access.token();
     if (before !== null && access.claims().sub !== sub) {
@@ -107,7 +111,7 @@ export class SignIn {
     this.#before = undefined;
     access.keepToken(before ?? null);
     if (before !== null && this.#client.state.name === "connected") this.#client.refresh(before).catch(() => this.#client.reconnect());
-    this.#tell(say(error.message));
+    this.#tell(`${say(error.message)}. ${say("Ask for a new token, or make one as it says below.")}`);
     this.#field.focus();
     this.#field.select();
   }
@@ -147,6 +151,7 @@ export class SignIn {
     setText(byId("sign-in-title"), say(title, values));
     setText(byId("sign-in-text"), say(text, values));
     setText(byId("sign-in-reason"), state === "refused" && error ? say(error.message) : "");
+    if (state === "needed" && document.activeElement === document.body) this.#field.focus();
   }
 
   #showAccount() {
@@ -161,8 +166,10 @@ export class SignIn {
 
   #tell(problem) {
     setText(byId("sign-in-problem"), problem);
-    if (problem) this.#field.setAttribute("aria-invalid", "true");
-    else this.#field.removeAttribute("aria-invalid");
+    if (problem) {
+      this.#field.setAttribute("aria-invalid", "true");
+      byId("sign-in-how").open = true;
+    } else this.#field.removeAttribute("aria-invalid");
   }
 }
 
