@@ -172,7 +172,8 @@ class Journal:
             raise Unavailable("The server is stopping; try again in a moment")
         if self._waiting_items >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
             raise Unavailable("Too many publishes wait for the disk; slow down and try again")
-        entry.arrived_at = self._clock.now()
+        if entry.drafts:  # nothing else is stored with the time of its arrival
+            entry.arrived_at = self._clock.now()
         entry.number = next(self._numbers)
         (self._claims if entry.is_claim else self._waiting).append(entry)
         self._waiting_items += entry.items
