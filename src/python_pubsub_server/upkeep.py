@@ -83,7 +83,7 @@ class Upkeep:
                 self._runtime.sleep(PAUSE_SECONDS)
 
     def _do_round(self) -> bool:
-        """Trim all that must go, copy what was committed, then index; whether everything is done."""
+        """Trim all that must go, checkpoint, then index; whether everything is done."""
         while not self._is_stopped and self._journal.upkeep(self._trim) > 0:
             pass
         is_flowing = self._commits > FLOWING_COMMITS
