@@ -248,6 +248,33 @@ def test_a_message_is_seen_on_its_way(graph: Page, server: RunningServer) -> Non
     graph.wait_for("globalThis.dots > 0")
 
 
+def test_around_a_chosen_node_only_its_own_messages_are_seen(
+    graph: Page, server: RunningServer
+) -> None:
+    for topic in ("chosen-beat", "other-beat"):
+        server.publish(topic, 0, producer=f"{topic}-heart")
+        graph.wait_for(node("producer", f"{topic}-heart"))
+    choose(graph, "topic", "chosen-beat")
+    graph.evaluate(
+        """{ const { clearRect, arc } = CanvasRenderingContext2D.prototype;
+        globalThis.frames = [];
+        CanvasRenderingContext2D.prototype.clearRect = function (...all) {
+          frames.push(0);
+          return clearRect.apply(this, all);
+        };
+        CanvasRenderingContext2D.prototype.arc = function (...all) {
+          if (frames.length) frames[frames.length - 1] += 1;
+          return arc.apply(this, all);
+        }; }"""
+    )
+    path = graph.evaluate("location.pathname")
+    for topic in ("chosen-beat", "other-beat"):
+        server.publish(topic, path, producer=f"{topic}-heart")
+    graph.wait_for("frames.some(Boolean) && frames.at(-1) === 0")
+    assert graph.evaluate("Math.max(...frames)") == 1
+    graph.click("#details-close")
+
+
 def test_the_filter_shows_the_topics_of_a_pattern(graph: Page, server: RunningServer) -> None:
     for topic in ("filter:a", "filter:b", "other-topic"):
         server.publish(topic, 1, producer="filtered")
@@ -329,6 +356,22 @@ def test_the_picture_can_be_saved(
         )
         assert graph.evaluate("globalThis.parsed.querySelector('parsererror') === null")
         assert graph.evaluate("globalThis.parsed.querySelectorAll('path[stroke]').length > 0")
+
+
+def test_a_saved_picture_shows_what_is_chosen_as_the_page_does(
+    graph: Page, server: RunningServer
+) -> None:
+    for topic in ("sharp", "pale"):
+        server.publish(topic, 1, producer=f"painter-{topic}")
+        graph.wait_for(node("topic", topic))
+    choose(graph, "topic", "sharp")
+    graph.evaluate(
+        "import('/static/graph/export.js').then(({ standalone }) => { globalThis.parsed ="
+        " new DOMParser().parseFromString(standalone(graph), 'image/svg+xml'); })"
+    )
+    opacity = "parsed.querySelector('[data-id=\"topic {}\"]').getAttribute('opacity')"
+    assert graph.evaluate(opacity.format("sharp")) == "1"
+    assert graph.evaluate(opacity.format("pale")) == "0.15"
 
 
 def test_an_empty_server_says_what_to_do_and_a_restart_is_survived(

@@ -12,6 +12,7 @@ const STYLED = [
   "paint-order",
   "visibility",
 ];
+const DRAWN = ".node, path, text"; // a node that is not chosen is pale as a whole
 const PNG_DENSITY = 2;
 
 export function saveSvg(svg, name) {
@@ -33,8 +34,8 @@ export async function savePng(svg, name) {
 /** The drawing as it looks now, as text. */
 export function standalone(svg) {
   const copy = svg.cloneNode(true);
-  const originals = svg.querySelectorAll("path, text");
-  copy.querySelectorAll("path, text").forEach((element, index) => {
+  const originals = svg.querySelectorAll(DRAWN);
+  copy.querySelectorAll(DRAWN).forEach((element, index) => {
     const style = getComputedStyle(originals[index]);
     for (const property of STYLED) element.setAttribute(property, style.getPropertyValue(property));
   });

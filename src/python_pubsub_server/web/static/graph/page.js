@@ -228,6 +228,7 @@ export class GraphPage {
     this.#svg.dataset.chosen = Boolean(node);
     const near = new Set(node ? [node.id] : []);
     for (const edge of node?.edges ?? []) near.add(edge.id).add(edge.source.id).add(edge.target.id);
+    this.#pulses.only = node ? near : null;
     for (const each of [...this.#model.nodes.keys(), ...this.#model.edges.keys()]) {
       this.#drawing.element(each).classList.toggle("near", near.has(each));
     }

@@ -6,6 +6,7 @@ const MOST_READERS = 40;
 
 /** Messages on their way: dots on a canvas over the graph. Nothing is drawn while none moves. */
 export class Pulses {
+  only = null; // the ids of the edges on which messages are drawn; null: on all of them
   #canvas;
   #view;
   #model;
@@ -47,7 +48,7 @@ export class Pulses {
     this.#moving = this.#moving.filter(({ start }) => now < start + DURATION_MS);
     for (const { id, start } of this.#moving) {
       const edge = this.#model.edges.get(id);
-      if (!edge || now < start) continue;
+      if (!edge || now < start || (this.only && !this.only.has(id))) continue;
       const [left, top] = along(edge.curve, (now - start) / DURATION_MS);
       context.beginPath();
       context.arc(left, top, Math.max(RADIUS, LEAST_PIXELS / scale), 0, 2 * Math.PI);
