@@ -1,6 +1,7 @@
 import { arrange, byId, instantiate, setText } from "../page/dom.js";
 import { say } from "../page/language.js";
 import { count, showTime } from "../page/text.js";
+import { gist } from "./gist.js";
 
 const MOST_SHOWN = 100;
 
@@ -36,6 +37,7 @@ export class Alarms {
     const kind = level === "warning" ? "warning" : "error";
     const element = instantiate("alarm-template", { level: say(kind), event, text });
     element.dataset.level = kind;
+    element.dataset.gist = gist({ event, text });
     showTime(element.querySelector("time"), timestamp);
     this.#list.prepend(element);
     while (this.#list.children.length > MOST_SHOWN) this.#list.lastElementChild.remove();
@@ -53,8 +55,7 @@ export class Alarms {
     const shown = this.#list.children.length;
     byId("alarms-empty").hidden = shown > 0;
     byId("alarms-clear").hidden = shown === 0;
-    const newest = this.#list.firstElementChild?.querySelector('[data-field="event"]').textContent;
-    setText(byId("alarms-last"), newest ?? say("none"));
+    setText(byId("alarms-last"), this.#list.firstElementChild?.dataset.gist ?? say("none"));
     this.unseen = warning + error;
     this.onCount();
   }
