@@ -1,4 +1,4 @@
-"""WebSocket frames. A server's are unmasked, so the same bytes serve every connection."""
+"""Server-to-client WebSocket frames: unmasked, so the same bytes serve every connection."""
 
 from __future__ import annotations
 
@@ -17,17 +17,3 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if size < 65536:
         return bytes((0x80 | opcode, 126, size >> 8, size & 0xFF)) + payload
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
-
-
-def frame_length(data: bytes, start: int) -> int | None:
-    """How long the frame is that begins there, with its head; None: that is not told yet."""
-    left = len(data) - start
-    if left < 2:
-        return None
-    mask, length = (4 if data[start + 1] & 0x80 else 0), data[start + 1] & 0x7F
-    extended = {126: 2, 127: 8}.get(length, 0)
-    if left < 2 + extended:
-        return None
-    if extended:
-        length = int.from_bytes(data[start + 2 : start + 2 + extended], "big")
-    return 2 + extended + mask + length

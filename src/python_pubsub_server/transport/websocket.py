@@ -1,9 +1,8 @@
 """One WebSocket on the event loop: no task while it idles, bounded buffers, shared frames.
 
-Bytes come in by a readiness callback. Short whole messages of text, as nearly all are, are taken
-out of them here; everything else goes through the `websockets` library's sans-I/O protocol. Whole
-messages are handed to a `Receiver` one after the other, by a task that exists only while there are
-messages. Frames go out in one `send`; what the kernel does not take waits.
+Bytes come in by a readiness callback and go through the `websockets` library's sans-I/O
+protocol. Whole messages are handed to a `Receiver` one after the other, by a task that exists
+only while there are messages. Frames go out in one `send`; what the kernel does not take waits.
 """
 
 from __future__ import annotations
@@ -20,14 +19,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # where no wheel of it has been built
-    from websockets.utils import apply_mask
-
 from ..runtime import Event, Runtime, Timer, Watch, guarded
 from .fanout import Changes, Outlet
-from .frames import frame_length
 from .receiver import NOBODY, Message, Receiver
 from .room import has_room
 
@@ -41,9 +34,6 @@ FLUSH_PIECES = 64  # buffers in one system call; the kernel takes up to 1024
 SMALLEST_PIECE = 64  # what an unsent piece costs at least, when it is counted
 CLOSE_SECONDS = 5.0  # for the peer's part of the closing handshake
 
-UNBROKEN_TEXT = 0x81  # the first byte of a frame that is a whole message
-MASKED_HEAD = 6
-
 ABNORMAL = 1006  # never on the wire (RFC 6455 §7.4.1)
 INVALID_TEXT = 1007
 
@@ -56,13 +46,11 @@ class WebSocket(Outlet):
         "_ending",
         "_fragments",
         "_gone",
-        "_head",
         "_inbox",
         "_inbox_bytes",
         "_is_open",
         "_outbound_bytes",
         "_outbox",
-        "_owed",
         "_protocol",
         "_readable",
         "_receiver",
@@ -98,8 +86,6 @@ class WebSocket(Outlet):
         self._inbox: deque[Any] | None = None  # not None: a task is at work on it
         self._inbox_bytes = 0
         self._fragments: list[bytes] | None = None
-        self._head = b""  # of a frame: too short yet to say how long the frame is
-        self._owed = 0  # bytes of a frame that the protocol has the beginning of
         self._writable: Watch | None = None
         self._outbox: deque[bytes | memoryview] | None = None
         self._outbound_bytes = outbound_bytes
@@ -278,59 +264,12 @@ class WebSocket(Outlet):
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
-        """Deal with what came; no bytes: the end."""
-        if not data:
-            self._protocol.receive_data(self._head)
-            self._protocol.receive_eof()
-            self._follow()
-            return
-        if self._head:
-            data, self._head = self._head + data, b""
-        start, size = 0, len(data)
-        while start < size:
-            if not self._owed and (start := self._take_texts(data, start)) < size:
-                length = frame_length(data, start)
-                if length is None:
-                    self._head = data[start:]
-                    return
-                self._owed = length
-            if self._owed:
-                piece = data[start : start + self._owed]
-                self._owed -= len(piece)
-                start += len(piece)
-                self._protocol.receive_data(piece)
-                self._follow()
-
-    def _take_texts(self, data: bytes, start: int) -> int:
-        """Take short unbroken messages of text that lie whole from a frame's beginning on.
-
-        Where something else begins. What is taken here, the protocol would not have looked at
-        otherwise: it takes a third of a small message's time.
-        """
-        size = len(data)
-        while (
-            size - start >= MASKED_HEAD
-            and data[start] == UNBROKEN_TEXT
-            and data[start + 1] & 0x80
-            and self._is_open
-            and self._fragments is None
-        ):
-            begin = start + MASKED_HEAD
-            length = data[start + 1] & 0x7F
-            if length == 126:
-                length = data[start + 2] << 8 | data[start + 3]
-                begin += 2
-            end = begin + length
-            longest = self._protocol.max_message_size
-            if length == 127 or end > size or (longest is not None and length > longest):
-                break
-            self._deliver(True, apply_mask(data[begin:end], data[begin - 4 : begin]))
-            start = end
-        return start
-
-    def _follow(self) -> None:
-        """Take what the protocol made of what it was fed."""
-        for event in self._protocol.events_received():
+        protocol = self._protocol
+        if data:
+            protocol.receive_data(data)
+        else:
+            protocol.receive_eof()
+        for event in protocol.events_received():
             if self._is_open and isinstance(event, Frame):
                 self._take(event)
         self._follow_protocol()
