@@ -163,8 +163,9 @@ export class GraphPage {
       this.#pointed = undefined;
       this.#nameSoon();
     });
+    // Not on the drawing itself: Chromium would make it a stop of the Tab key.
     for (const event of ["focusin", "focusout"]) {
-      this.#svg.addEventListener(event, () => {
+      this.#svg.parentElement.addEventListener(event, () => {
         this.#focused = this.#svg.querySelector(".node:focus-visible")?.dataset.id;
         this.#nameSoon();
       });
