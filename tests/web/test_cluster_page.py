@@ -249,7 +249,14 @@ def test_a_full_disk_is_shown_for_every_node_until_there_is_room(
         full = [f"disk_low:{node}" for node in three.ids]
         disk.fill()
         three.shows(" && ".join(map(alert, full)))
-        assert three.page.text("#alerts-count") == "3"
+        # A machine that is busy may show that a node's loop was late, beside it.
+        number, *shown = three.page.evaluate(
+            "[document.querySelector('#alerts-count').textContent,"
+            " ...[...document.querySelectorAll('#alerts [data-alert]')]"
+            ".map((row) => row.dataset.alert)]"
+        )
+        assert int(number) == len(shown)
+        assert sorted(name for name in shown if name.startswith("disk_low:")) == sorted(full)
         disk.free()
         three.shows(" && ".join(f"!{alert(name)} && {alert(name, 'ended')}" for name in full))
-        assert not three.page.evaluate("document.querySelector('#alerts-empty').hidden")
+        three.shows("!document.querySelector('#alerts-empty').hidden")
