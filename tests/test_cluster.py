@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -183,6 +185,40 @@ def test_without_the_bus_the_others_are_forgotten_after_a_while() -> None:
         one.close()
 
     with patch.object(cluster_module, "FORGET_SECONDS", 0.3):
+        on_loop(tale)
+
+
+class Held(Scripted):
+    """A bus that answers only as often as it is let, as for a node that stands still meanwhile."""
+
+    def __init__(self, cards: Sequence[Card]) -> None:
+        super().__init__(cards)
+        self.permits = threading.Semaphore(0)
+        self.asked_at: list[float] = []
+
+    def exchange(self, card: Card) -> Sequence[Card]:
+        self.asked_at.append(time.monotonic())
+        assert self.permits.acquire(timeout=PATIENCE)
+        return super().exchange(card)
+
+
+def test_an_answer_that_was_long_under_way_is_not_of_now() -> None:
+    def tale(runtime: Runtime) -> None:
+        bus = Held([Card("two", facts(), "1", b"{}")])
+        one = Member(runtime, "one", bus)
+        assert not one.cluster.is_current  # it has not asked who is there
+        bus.permits.release()
+        one.until(lambda: len(one.cluster.nodes()) == 2)
+        one.until(lambda: len(bus.asked_at) == 2 and time.monotonic() - bus.asked_at[1] > 0.1)
+        bus.cards = []
+        bus.permits.release()
+        one.until(lambda: len(one.cluster.nodes()) == 1)
+        assert not one.cluster.is_current
+        bus.permits.release(1_000)
+        one.until(lambda: one.cluster.is_current)
+        one.close()
+
+    with patch.object(cluster_module, "CURRENT_SECONDS", 0.1):
         on_loop(tale)
 
 

@@ -7,6 +7,7 @@ renewed is gone after some seconds, and its node with it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
@@ -97,7 +98,7 @@ class Cluster:
         self._rates = (0.0, 0.0)
         self._counted = (0, 0, time.monotonic())
         self._others: Mapping[str, Seen] = {}
-        self._exchanged_at = time.monotonic()
+        self._exchanged_at = -math.inf
         self.elsewhere = Elsewhere()
         self._company: Company | None = None
         self._shown_version = ""
@@ -123,7 +124,9 @@ class Cluster:
 
     @property
     def is_current(self) -> bool:
-        """Whether what is known of others is of now, and not of before this node stood still."""
+        """Whether what is known of others is of now: not of nothing, as at the start of this node,
+        and not of before it stood still.
+        """
         return not self._bus.is_shared or time.monotonic() - self._exchanged_at <= CURRENT_SECONDS
 
     def places(self) -> dict[str, str]:
@@ -197,11 +200,12 @@ class Cluster:
         version = f"{self._hub.changes}.{self._company.changes if self._company else 0}"
         is_changed = version != self._shown_version
         shown = self._snapshot() if is_changed else None
+        began = time.monotonic()  # the answer may be of then: this node can stand still meanwhile
         others = self._threads.run(
             self._exchange, self.own_facts(), version, shown, timeout=EXCHANGE_SECONDS
         )
         self._shown_version = version
-        self._exchanged_at = time.monotonic()
+        self._exchanged_at = began
         self._see(others)
         if is_changed:
             self._bus.publish(self._channel, self._node_id.encode())
