@@ -567,8 +567,23 @@ def test_upkeep_that_fails_harms_nothing(tell: Tell) -> None:
     tell(tale)
 
 
-def test_upkeep_is_not_taken_for_a_long_delivery(tell: Tell) -> None:
+def test_what_one_turn_of_the_loop_brings_shares_a_transaction(tell: Tell) -> None:
+    def tale(story: Story) -> None:
+        for name in "abc":
+            story.append(name)
+        story.wait_for(*"abc")
+        story.append("d")
+        story.wait_for("d")
+        assert story.sizes() == [3, 1]
+
+    tell(tale)
+
+
+def test_upkeep_is_not_taken_for_a_long_delivery(
+    tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After one, what comes first waits a moment for others; after upkeep there are none."""
+    monkeypatch.setattr(journal_module, "GATHER_SECONDS", 2 * PATIENCE)
 
     def tale(story: Story) -> None:
         story.hold()
@@ -580,7 +595,6 @@ def test_upkeep_is_not_taken_for_a_long_delivery(tell: Tell) -> None:
         story.steady += 60.0
         story.journal.upkeep(lambda writer: 0)
         story.append("c")
-        assert story.journal.waiting_items == 0  # its transaction has begun
         story.wait_for("c")
 
     tell(tale)

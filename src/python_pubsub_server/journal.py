@@ -179,7 +179,7 @@ class Journal:
         self._waiting_items += entry.items
         self._waiting_bytes += entry.size
         if not self._is_busy:
-            self._start_soon()
+            self._start_soon(was_idle=True)
 
     def write(
         self,
@@ -252,8 +252,11 @@ class Journal:
         for _, answer in upkeep:
             answer(None, refusal)
 
-    def _start_soon(self) -> None:
+    def _start_soon(self, *, was_idle: bool = False) -> None:
         """Start a transaction, at once unless that would split one that could be whole.
+
+        Out of idleness it starts with all that this turn of the loop reads: after the loop stood
+        still, what has piled up in the sockets would else wait for the first of it.
 
         While a large delivery kept the loop, its publishers' next entries have piled up in their
         sockets. The first of them waits half a millisecond for the others, so that they share the
@@ -263,6 +266,8 @@ class Journal:
         self._idle.clear()
         if self._last_entries > 1 and self._last_seconds > LONG_TURN_SECONDS:
             self._runtime.after(GATHER_SECONDS, self._start)
+        elif was_idle:
+            self._runtime.after(0.0, self._start)
         else:
             self._start()
 
