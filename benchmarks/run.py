@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import shlex
 import subprocess
 import sys
@@ -46,6 +47,7 @@ PRIME = "--subscribers 20 --publishers 1 --warmup 0 --seconds 0.3"
 def run_once(program: Path, workload: Workload, contender: Contender, seconds: float) -> Result:
     """Start a contender on an empty directory, load it once, stop it."""
     server_core, generator_core = cores()
+    os.sync()  # what others have left for the disk is not written beside the run
     with tempfile.TemporaryDirectory(prefix="pubsub-bench-") as name:
         directory, port = Path(name), free_port()
         command = contender.command(port, directory)
