@@ -55,12 +55,17 @@ def family(pid: int) -> list[int]:
 
 
 def core_seconds(core: int) -> float:
-    """What all processes, and a hypervisor's other guests, have used of a core so far."""
+    """What all processes, and a hypervisor's other guests, have used of a core, since any moment.
+
+    All of the time but the idle one, which is measured; the ticks of user and system time are only
+    sampled, and a load of even steps in time with them is taken for all of a core or none of it.
+    """
+    now = time.monotonic()
     for line in Path("/proc/stat").read_text().splitlines():
         name, *ticks = line.split()
         if name == f"cpu{core}":
-            user, nice, system, _, _, _, _, steal = map(int, ticks[:8])
-            return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
+            idle, waiting = int(ticks[3]), int(ticks[4])
+            return now - (idle + waiting) / os.sysconf("SC_CLK_TCK")
     raise ValueError(f"no core {core}")
 
 

@@ -34,10 +34,9 @@ from process import (
     running,
 )
 from report import OURS, Row, amount, details, median_row, target_table, verdicts, with_unit
-from workloads import MESSAGE_BYTES, WORKLOADS, Workload
+from workloads import MESSAGE_BYTES, REPEATS, WORKLOADS, Workload
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-REPEATS = 3
 ALL_SECONDS, QUICK_ALL_SECONDS = 720.0, 140.0
 QUICK_SECONDS = 1.5
 MOST_PUBLISHES = 2_000_000
@@ -124,7 +123,7 @@ def chosen_repeats(workload: Workload, name: str, arguments: argparse.Namespace)
     if arguments.repeats is not None:
         return int(arguments.repeats)
     decides = workload.targets and (name in OURS or name in {t.peer for t in workload.targets})
-    return REPEATS if decides and arguments.all and not arguments.quick else 1
+    return workload.repeats if decides and arguments.all and not arguments.quick else 1
 
 
 def measure_all(program: Path, arguments: argparse.Namespace) -> list[Row]:
@@ -173,7 +172,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--peer", action="append", choices=sorted(CONTENDERS))
     parser.add_argument("--seconds", type=float, help="the measured time of each run, at most 60")
     parser.add_argument(
-        "--repeats", type=int, help=f"runs of each; with --all {REPEATS} where a target asks"
+        "--repeats",
+        type=int,
+        help=f"runs of each; with --all {REPEATS} or more where a target asks",
     )
     parser.add_argument("--docs", type=Path, help="where --all writes the page")
     parser.add_argument("--list", action="store_true", help="name workloads and contenders")

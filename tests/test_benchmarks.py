@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
 import threading
+import time
 import urllib.request
 import zlib
 from contextlib import ExitStack
@@ -32,7 +34,7 @@ from metered import spent  # noqa: E402
 from page import Occasion, Tables, page  # noqa: E402
 from page_costs import Cost, Use, metered, table  # noqa: E402
 from plot import svg  # noqa: E402
-from process import NotStarted, cores, free_port, running  # noqa: E402
+from process import NotStarted, core_seconds, cores, free_port, running  # noqa: E402
 from report import Row, amount, markdown_table, median_row, target_table, verdicts, workload_table  # noqa: E402
 from workloads import WORKLOADS  # noqa: E402
 
@@ -355,6 +357,20 @@ def test_a_flood_of_strangers_costs_the_authenticated_no_message() -> None:
         assert len(report.latencies) == 120 * flood.SUBSCRIBERS
     assert all(report.strangers > 0 for report in reports[1:-1])
     assert flood.table(reports).count("\n") == len(reports) + 1
+
+
+def test_all_of_a_core_that_is_never_idle_is_used() -> None:
+    core, _ = cores()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        began, used = time.monotonic(), core_seconds(core)
+        while time.monotonic() - began < 0.2:
+            pass
+        seconds, used = time.monotonic() - began, core_seconds(core) - used
+    finally:
+        os.sched_setaffinity(0, before)
+    assert used == pytest.approx(seconds, abs=0.03)  # the kernel counts hundredths of a second
 
 
 # ---- several processes ----
