@@ -359,6 +359,7 @@ def test_a_flood_of_strangers_costs_the_authenticated_no_message() -> None:
     assert flood.table(reports).count("\n") == len(reports) + 1
 
 
+@needs_taskset
 def test_all_of_a_core_that_is_never_idle_is_used() -> None:
     core, _ = cores()
     before = os.sched_getaffinity(0)
