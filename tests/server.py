@@ -174,4 +174,4 @@ def connections_of(subject: str, log: str) -> set[str]:
 
     Each is subscribed to the user's notifications by itself, under a name of its own.
     """
-    return set(re.findall(rf" subscribed consumer={subject}/anonymous-(\w+)", log))
+    return set(re.findall(rf" subscribed consumer={subject}/anonymous-([\w-]+)", log))
